@@ -1,0 +1,12 @@
+//! scDiVa, the single-cell foundation model, on any GPU.
+//!
+//! See `ARCHITECTURE.md` for how the crate is built.
+
+pub mod backend;
+pub mod cells;
+pub mod cpu;
+pub mod error;
+pub mod model;
+pub mod read;
+
+pub use error::{Error, Result};
