@@ -67,8 +67,6 @@ pub enum Epilogue<'a, B: Backend + ?Sized> {
     Bias(&'a B::Weight),
     /// `max(0, · + bias)`.
     BiasRelu(&'a B::Weight),
-    /// `gelu(· + bias)`, the exact one, `x Φ(x)`.
-    BiasGelu(&'a B::Weight),
     /// Columns come in pairs (gate, up); writes `silu(gate) · up`, so half as many columns.
     SwiGlu,
     /// Rotary position embedding of the first `n_cols` columns. They come in adjacent pairs: pair `i` of a head, `(a, b)`,
@@ -98,7 +96,10 @@ pub enum Queries {
 /// Operations fail with [`crate::Error::Argument`] when shapes do not fit (checked before anything runs), with
 /// [`crate::Error::Device`] when the device cannot do them, with [`crate::Error::DeviceLost`] when it is gone. On a GPU the last two
 /// may show only at the next [`Backend::download`].
-#[expect(async_fn_in_trait, reason = "used with static dispatch only; a GPU's futures are not Send on the web")]
+#[expect(
+    async_fn_in_trait,
+    reason = "used with static dispatch only; a GPU's futures are not Send on the web"
+)]
 pub trait Backend {
     /// An activation matrix; its memory is given back for reuse when it is dropped.
     type Tensor: Matrix;
@@ -106,6 +107,9 @@ pub trait Backend {
     type Weight: Matrix;
     /// A batch's layout, ids, values and positions on the device.
     type Batch;
+
+    /// What errors call this device.
+    fn name(&self) -> String;
 
     /// Brings a weight `[n_rows, n_cols]` to the device piece by piece: `read(rows, out)` fills `out` (`rows.len() · n_cols`
     /// numbers) and is called for consecutive row ranges that cover all rows, each of at most a few MiB.
@@ -135,7 +139,13 @@ pub trait Backend {
     fn cell_mean(&self, x: &Self::Tensor, batch: &Self::Batch) -> Result<Self::Tensor>;
 
     /// `x[r] = gene_mask + value_mask` at masked rows: `x` `[R, D]`, masks `[1, D]`. Source: spec 3.3.
-    fn mask_rows(&self, x: &mut Self::Tensor, batch: &Self::Batch, gene_mask: &Self::Weight, value_mask: &Self::Weight) -> Result<()>;
+    fn mask_rows(
+        &self,
+        x: &mut Self::Tensor,
+        batch: &Self::Batch,
+        gene_mask: &Self::Weight,
+        value_mask: &Self::Weight,
+    ) -> Result<()>;
 
     /// Writes `latent` `[B, D]` to the [LAT] rows of `x` `[R, D]`. Source: spec 3.3.
     fn set_latent_rows(&self, x: &mut Self::Tensor, batch: &Self::Batch, latent: &Self::Tensor) -> Result<()>;

@@ -1,0 +1,85 @@
+//! A model folder, or the same names under one address.
+
+use crate::error::{Error, Result};
+use crate::read::Source;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The files of one model by their names inside the folder: `config.json`, `model.safetensors`, `vocab.tsv`,
+/// `heads/NAME.safetensors`. Source: spec section 5.
+#[derive(Clone)]
+pub struct ModelFiles {
+    name: String,
+    files: BTreeMap<String, Arc<dyn Source>>,
+}
+
+impl std::fmt::Debug for ModelFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelFiles")
+            .field("name", &self.name)
+            .field("files", &self.files.keys())
+            .finish()
+    }
+}
+
+impl ModelFiles {
+    /// An empty set; `name` stands before the file names in errors.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a file under its name inside the model folder.
+    pub fn insert(&mut self, file: impl Into<String>, source: Arc<dyn Source>) {
+        self.files.insert(file.into(), source);
+    }
+
+    /// The name that errors show for a file of this model.
+    #[must_use]
+    pub fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.name)
+    }
+
+    /// A file, if it is there.
+    #[must_use]
+    pub fn get(&self, file: &str) -> Option<Arc<dyn Source>> {
+        self.files.get(file).cloned()
+    }
+
+    /// A file that must be there.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names what is missing.
+    pub fn require(&self, file: &str) -> Result<Arc<dyn Source>> {
+        self.get(file).ok_or_else(|| Error::file(&self.name, file, "missing"))
+    }
+
+    /// The whole of a small file that must be there.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is missing or over 256 MiB, [`Error::Io`].
+    pub fn read(&self, file: &str) -> Result<Vec<u8>> {
+        const MOST: u64 = 256 << 20;
+        let source = self.require(file)?;
+        let size = source.size();
+        if size > MOST {
+            return Err(Error::file(&self.name, file, format_args!("{size} bytes, more than {MOST}")));
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        source.read_at(0, &mut bytes).map_err(|source| Error::Io {
+            file: self.path(file),
+            source,
+        })?;
+        Ok(bytes)
+    }
+
+    /// Names of the heads: `NAME` of every `heads/NAME.safetensors`, sorted.
+    #[must_use]
+    pub fn heads(&self) -> Vec<String> {
+        let stem = |file: &String| Some(file.strip_prefix("heads/")?.strip_suffix(".safetensors")?.to_owned());
+        self.files.keys().filter_map(stem).collect()
+    }
+}

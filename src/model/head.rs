@@ -1,0 +1,256 @@
+//! A task head: labels from a cell embedding. A few kflop a cell, so it runs on the host, in f64.
+
+use super::files::ModelFiles;
+use super::forward::Output;
+use super::tensors::TensorFile;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::str::FromStr;
+
+/// What a head reads. Source: spec section 6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The cell embedding, D numbers.
+    Latent,
+    /// The mean of the attended gene rows, D numbers.
+    Mean,
+    /// Both, one after the other, 2D numbers.
+    LatentMean,
+}
+
+impl FromStr for Pooling {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latent" => Ok(Self::Latent),
+            "mean" => Ok(Self::Mean),
+            "latent+mean" => Ok(Self::LatentMean),
+            other => Err(format!("{other:?}, wanted latent, mean or latent+mean")),
+        }
+    }
+}
+
+/// `Linear → GELU → Linear → softmax` on pooled hidden states.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// `NAME` of `heads/NAME.safetensors`.
+    pub name: String,
+    /// One a class.
+    pub labels: Vec<String>,
+    /// One a class, empty where there is none; empty when the head has none at all.
+    pub ontology_ids: Vec<String>,
+    /// What it reads.
+    pub pooling: Pooling,
+    first: Linear,
+    second: Linear,
+}
+
+/// The two most probable classes of a cell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    /// Index of the most probable label.
+    pub label: usize,
+    /// Its probability.
+    pub probability: f32,
+    /// Index of the runner-up; the same as `label` when there is one label only.
+    pub second_label: usize,
+    /// Its probability.
+    pub second_probability: f32,
+}
+
+#[derive(Debug, Clone)]
+struct Linear {
+    n_in: usize,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Head {
+    /// Reads `heads/NAME.safetensors` for a model of width `hidden_size`: tensors `0.weight` `[hidden, in]`, `0.bias`, `2.weight`
+    /// `[labels, hidden]`, `2.bias`; metadata `kind` = `annotate`, `labels` and `ontology_ids` as JSON arrays, `pooling`.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names the tensor or the metadata key.
+    pub fn open(files: &ModelFiles, name: &str, hidden_size: usize) -> Result<Self> {
+        let file = format!("heads/{name}.safetensors");
+        let tensors = TensorFile::open(&files.path(&file), files.require(&file)?)?;
+        let metadata = Metadata {
+            file: tensors.name().to_owned(),
+            entries: tensors.metadata(),
+        };
+        let kind = metadata.text("kind")?;
+        if kind != "annotate" {
+            return Err(metadata.error("kind", format!("{kind:?}, wanted \"annotate\"")));
+        }
+        let labels = metadata.list("labels")?;
+        let pooling = match metadata.entries.get("pooling") {
+            None => Pooling::Latent,
+            Some(text) => text.parse().map_err(|problem| metadata.error("pooling", problem))?,
+        };
+        let n_in = match pooling {
+            Pooling::Latent | Pooling::Mean => hidden_size,
+            Pooling::LatentMean => 2 * hidden_size,
+        };
+        if let Some(extra) = tensors
+            .tensor_names()
+            .into_iter()
+            .find(|name| !["0.weight", "0.bias", "2.weight", "2.bias"].contains(&name.as_str()))
+        {
+            return Err(Error::file(tensors.name(), extra, "a tensor that a head does not have"));
+        }
+        let n_hidden = tensors.info("0.weight")?.shape.first().copied().unwrap_or(0);
+        let head = Self {
+            name: name.to_owned(),
+            ontology_ids: match metadata.entries.contains_key("ontology_ids") {
+                true => metadata.list("ontology_ids")?,
+                false => Vec::new(),
+            },
+            first: Linear::read(&tensors, 0, n_hidden, n_in)?,
+            second: Linear::read(&tensors, 2, labels.len(), n_hidden)?,
+            labels,
+            pooling,
+        };
+        if head.labels.is_empty() {
+            return Err(metadata.error("labels", "no label".to_owned()));
+        }
+        if !head.ontology_ids.is_empty() && head.ontology_ids.len() != head.labels.len() {
+            return Err(metadata.error(
+                "ontology_ids",
+                format!("{} ids for {} labels", head.ontology_ids.len(), head.labels.len()),
+            ));
+        }
+        Ok(head)
+    }
+
+    /// Probabilities of every label for each of `n_cells` cells, `[n_cells, n_labels]`. `output` must hold what
+    /// [`Head::pooling`] reads.
+    #[must_use]
+    pub fn probabilities(&self, output: &Output, n_cells: usize) -> Vec<f32> {
+        let rows = |part: &[f32], cell: usize| {
+            let d = part.len() / n_cells.max(1);
+            part[cell * d..(cell + 1) * d].to_vec()
+        };
+        let mut probabilities = Vec::with_capacity(n_cells * self.labels.len());
+        for cell in 0..n_cells {
+            let pooled = match self.pooling {
+                Pooling::Latent => rows(&output.latent, cell),
+                Pooling::Mean => rows(&output.mean, cell),
+                Pooling::LatentMean => [rows(&output.latent, cell), rows(&output.mean, cell)].concat(),
+            };
+            let hidden: Vec<f64> = self.first.apply(pooled.iter().map(|&x| f64::from(x))).map(gelu).collect();
+            probabilities.extend(softmax(self.second.apply(hidden.into_iter()).collect()));
+        }
+        probabilities
+    }
+
+    /// The two most probable labels of each cell.
+    #[must_use]
+    pub fn predict(&self, output: &Output, n_cells: usize) -> Vec<Prediction> {
+        let probabilities = self.probabilities(output, n_cells);
+        probabilities.chunks_exact(self.labels.len()).map(top_two).collect()
+    }
+}
+
+impl Linear {
+    fn read(tensors: &TensorFile, layer: usize, n_out: usize, n_in: usize) -> Result<Self> {
+        let (weight_name, bias_name) = (format!("{layer}.weight"), format!("{layer}.bias"));
+        tensors.expect_shape(&weight_name, &[n_out, n_in])?;
+        tensors.expect_shape(&bias_name, &[n_out])?;
+        let (mut weight, mut bias) = (vec![0.0; n_out * n_in], vec![0.0; n_out]);
+        tensors.read_f32(&weight_name, 0..n_out * n_in, &mut weight)?;
+        tensors.read_f32(&bias_name, 0..n_out, &mut bias)?;
+        Ok(Self { n_in, weight, bias })
+    }
+
+    fn apply(&self, x: impl Iterator<Item = f64>) -> impl Iterator<Item = f64> {
+        let x: Vec<f64> = x.collect();
+        let rows = self.weight.chunks_exact(self.n_in.max(1)).zip(&self.bias);
+        rows.map(move |(w, &b)| f64::from(b) + w.iter().zip(&x).map(|(&w, &x)| f64::from(w) * x).sum::<f64>())
+    }
+}
+
+/// `x Φ(x)`.
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "probabilities are handed on as f32")]
+fn softmax(logits: Vec<f64>) -> Vec<f32> {
+    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.into_iter().map(|x| (x - max).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|x| (x / sum) as f32).collect()
+}
+
+fn top_two(probabilities: &[f32]) -> Prediction {
+    let best_but = |not: Option<usize>| {
+        let candidates = probabilities.iter().enumerate().filter(|(i, _)| Some(*i) != not);
+        // The first of equals, so that the answer does not depend on the order of comparison.
+        candidates.fold((0, f32::NEG_INFINITY), |best, (i, &p)| if p > best.1 { (i, p) } else { best })
+    };
+    let (label, probability) = best_but(None);
+    let (second_label, second_probability) = match probabilities.len() {
+        0 | 1 => (label, 0.0),
+        _ => best_but(Some(label)),
+    };
+    Prediction {
+        label,
+        probability,
+        second_label,
+        second_probability,
+    }
+}
+
+struct Metadata {
+    file: String,
+    entries: HashMap<String, String>,
+}
+
+impl Metadata {
+    fn error(&self, key: &str, problem: String) -> Error {
+        Error::file(&self.file, format_args!("metadata {key}"), problem)
+    }
+
+    fn text(&self, key: &str) -> Result<&str> {
+        self.entries
+            .get(key)
+            .map(String::as_str)
+            .ok_or_else(|| self.error(key, "missing".to_owned()))
+    }
+
+    fn list(&self, key: &str) -> Result<Vec<String>> {
+        serde_json::from_str(self.text(key)?).map_err(|e| self.error(key, format!("{e}, wanted a JSON array of texts")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gelu_is_the_exact_one() {
+        for (x, y) in [
+            (0.0, 0.0),
+            (1.0, 0.841_344_746_068_543),
+            (-1.0, -0.158_655_253_931_457),
+            (3.0, 2.995_950_305_905_11),
+        ] {
+            assert!((gelu(x) - y).abs() < 1e-12, "gelu({x}) = {}", gelu(x));
+        }
+    }
+
+    #[test]
+    fn the_two_best_are_found_and_ties_go_to_the_first() {
+        let p = top_two(&[0.2, 0.4, 0.4]);
+        assert_eq!((p.label, p.second_label), (1, 2));
+        assert_eq!(top_two(&[1.0]).second_probability, 0.0);
+    }
+
+    #[test]
+    fn softmax_ignores_a_shift() {
+        let (a, b) = (softmax(vec![1.0, 2.0, 3.0]), softmax(vec![1001.0, 1002.0, 1003.0]));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-7));
+        assert!((a.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+}
