@@ -8,5 +8,6 @@ pub mod cpu;
 pub mod error;
 pub mod model;
 pub mod read;
+pub mod write;
 
 pub use error::{Error, Result};

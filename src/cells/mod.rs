@@ -1,10 +1,16 @@
-//! From a count matrix to tokens.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, Default)]
-pub struct Preprocess {
-    pub target_sum: f64,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, Default)]
-pub enum Serialization {
-    #[default]
-    A,
-}
+//! From a count matrix to tokens: spec section 4.
+//!
+//! A reader gives a [`CellMatrix`]; [`Vocabulary`] says which genes a model knows; [`Tokenizer`] matches the one to the other,
+//! normalises, ranks, and gives [`Tokens`]. Every decision on the way stands in the [`InputReport`].
+
+mod genes;
+mod matrix;
+mod normalise;
+mod serialize;
+mod tokens;
+
+pub use genes::{Gene, GeneMatch, MIN_SHARE, Vocabulary};
+pub use matrix::{CellMatrix, GeneColumn, SparseRows};
+pub use normalise::{MAX_LOG_VALUE, Preprocess, ValueKind};
+pub use serialize::{Serialization, Tokens};
+pub use tokens::{InputReport, Tokenizer};

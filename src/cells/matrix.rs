@@ -1,0 +1,83 @@
+//! A cells × genes matrix that is read in blocks of rows.
+
+use crate::error::Result;
+use std::ops::Range;
+
+/// One column of gene names: a file may hold symbols in one and Ensembl ids in another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneColumn {
+    /// The column's name in the file, such as `_index` or `feature_name`.
+    pub name: String,
+    /// `[n_genes]`; empty where the file gives none.
+    pub genes: Vec<String>,
+}
+
+/// Rows of a cells × genes matrix, only what is stored: row `i` is `offsets[i]..offsets[i + 1]` of `genes` and `values`.
+///
+/// ```
+/// let rows = scdiva::cells::SparseRows { offsets: vec![0, 2, 2], genes: vec![4, 1], values: vec![3.0, 1.0] };
+/// assert_eq!(rows.n_rows(), 2);
+/// assert_eq!(rows.row(0), (&[4, 1][..], &[3.0, 1.0][..]));
+/// assert!(rows.row(1).0.is_empty());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SparseRows {
+    /// `[n_rows + 1]`, starting with 0.
+    pub offsets: Vec<usize>,
+    /// Column of each value, below `n_genes`; in no order, and one may come twice, which means the sum.
+    pub genes: Vec<u32>,
+    /// The values as the file has them.
+    pub values: Vec<f32>,
+}
+
+impl SparseRows {
+    /// Number of rows.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Genes and values of a row; empty for a row that does not exist.
+    #[must_use]
+    pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
+        let ends = self.offsets.get(row).zip(self.offsets.get(row + 1));
+        let range = ends.map_or(0..0, |(&start, &end)| start..end);
+        match (self.genes.get(range.clone()), self.values.get(range)) {
+            (Some(genes), Some(values)) => (genes, values),
+            _ => (&[], &[]),
+        }
+    }
+}
+
+/// A cells × genes matrix of at least one cell and one gene. Values are what the file has: nothing is normalised or judged here.
+pub trait CellMatrix: Send + Sync {
+    /// The file's name as the user gave it.
+    fn file(&self) -> &str;
+
+    /// What was read in the file: `X`, `raw/X`, `layers/counts`, or for a table `cells × genes` or `genes × cells`.
+    fn matrix(&self) -> &str;
+
+    /// Why that and not the obvious one, when there is something to say.
+    fn note(&self) -> Option<&str>;
+
+    /// Number of cells.
+    fn n_cells(&self) -> usize {
+        self.cell_names().len()
+    }
+
+    /// Number of genes.
+    fn n_genes(&self) -> usize;
+
+    /// `[n_cells]`
+    fn cell_names(&self) -> &[String];
+
+    /// Every column that may name the genes, the file's own index first; at least one.
+    fn gene_columns(&self) -> &[GeneColumn];
+
+    /// Some rows. Reading them in order is cheapest.
+    ///
+    /// # Errors
+    /// [`crate::Error::Argument`] when `cells` passes the end, [`crate::Error::File`] when the file is broken there,
+    /// [`crate::Error::Io`] when it cannot be read.
+    fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows>;
+}

@@ -1,0 +1,101 @@
+//! Comma-separated tables of results.
+
+use std::io::{self, Write};
+
+/// Writes `cell,label,probability,second_label,second_probability`, one row a cell.
+///
+/// ```
+/// let mut writer = scdiva::write::csv::AnnotationWriter::new(Vec::new())?;
+/// writer.write_row("AAAC-1", Some(("B", 0.9)), Some(("CD4 T", 0.075)))?;
+/// writer.write_row("empty", None, None)?;
+/// let text = String::from_utf8(writer.finish()?)?;
+/// assert_eq!(text, "cell,label,probability,second_label,second_probability\nAAAC-1,B,0.9,CD4 T,0.075\nempty,,,,\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct AnnotationWriter<W: Write> {
+    out: csv::Writer<W>,
+}
+
+impl<W: Write> AnnotationWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn new(out: W) -> io::Result<Self> {
+        let mut out = csv::Writer::from_writer(out);
+        out.write_record(["cell", "label", "probability", "second_label", "second_probability"])?;
+        Ok(Self { out })
+    }
+
+    /// Writes one cell with its best and second label, each with its probability; fields are empty where there is none.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn write_row(&mut self, cell: &str, best: Option<(&str, f32)>, second: Option<(&str, f32)>) -> io::Result<()> {
+        let text = |label: Option<(&str, f32)>| label.map_or_else(String::new, |(_, probability)| probability.to_string());
+        let (first_name, second_name) = (best.map_or("", |label| label.0), second.map_or("", |label| label.0));
+        self.out
+            .write_record([cell, first_name, &text(best), second_name, &text(second)])?;
+        Ok(())
+    }
+
+    /// Flushes and gives the inner writer back.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn finish(self) -> io::Result<W> {
+        self.out.into_inner().map_err(csv::IntoInnerError::into_error)
+    }
+}
+
+/// Writes `cell,e0,e1,…`, one row a cell.
+///
+/// ```
+/// let mut writer = scdiva::write::csv::EmbeddingWriter::new(Vec::new(), 2)?;
+/// writer.write_row("AAAC-1", &[0.5, -1.0])?;
+/// assert_eq!(writer.finish()?, b"cell,e0,e1\nAAAC-1,0.5,-1\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct EmbeddingWriter<W: Write> {
+    out: csv::Writer<W>,
+    n_cols: usize,
+}
+
+impl<W: Write> EmbeddingWriter<W> {
+    /// Writes the header for embeddings of `n_cols` numbers.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn new(out: W, n_cols: usize) -> io::Result<Self> {
+        let mut out = csv::Writer::from_writer(out);
+        out.write_record(std::iter::once("cell".to_owned()).chain((0..n_cols).map(|i| format!("e{i}"))))?;
+        Ok(Self { out, n_cols })
+    }
+
+    /// Writes one cell.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] when `embedding` has not `n_cols` numbers; what `out` says.
+    pub fn write_row(&mut self, cell: &str, embedding: &[f32]) -> io::Result<()> {
+        if embedding.len() != self.n_cols {
+            let problem = format!("a row of {} numbers; wanted {}", embedding.len(), self.n_cols);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        self.out.write_field(cell)?;
+        for value in embedding {
+            self.out.write_field(value.to_string())?;
+        }
+        self.out.write_record(None::<&[u8]>)?;
+        Ok(())
+    }
+
+    /// Flushes and gives the inner writer back.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn finish(self) -> io::Result<W> {
+        self.out.into_inner().map_err(csv::IntoInnerError::into_error)
+    }
+}

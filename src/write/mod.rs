@@ -1,0 +1,4 @@
+//! Writers: one file a format. They take any [`std::io::Write`].
+
+pub mod csv;
+pub mod npy;
