@@ -240,16 +240,14 @@ fn sample_kind(matrix: &dyn CellMatrix) -> Result<ValueKind> {
 }
 
 /// Runs of cells, spread evenly from the first to the last.
-pub(crate) fn sampled_cells(n_cells: usize) -> Vec<Range<usize>> {
-    if n_cells <= N_SAMPLED_CELLS {
-        return vec![0..n_cells];
-    }
-    let run = N_SAMPLED_CELLS / N_SAMPLED_RUNS;
-    let last = n_cells - run;
-    (0..N_SAMPLED_RUNS)
-        .map(|i| last / (N_SAMPLED_RUNS - 1) * i)
-        .map(|start| start..start + run)
-        .collect()
+fn sampled_cells(n_cells: usize) -> impl Iterator<Item = Range<usize>> {
+    let (n_runs, run) = if n_cells <= N_SAMPLED_CELLS {
+        (1, n_cells)
+    } else {
+        (N_SAMPLED_RUNS, N_SAMPLED_CELLS / N_SAMPLED_RUNS)
+    };
+    let step = (n_cells - run) / (n_runs - 1).max(1);
+    (0..n_runs).map(move |i| i * step..i * step + run)
 }
 
 fn wrong_value(matrix: &dyn CellMatrix, cell: usize, column: u32, problem: String) -> Error {

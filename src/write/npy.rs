@@ -1,4 +1,4 @@
-//! NumPy's `.npy`: one f32 matrix.
+//! `.npy` files, as `numpy` reads and writes them: one f32 matrix.
 
 use std::io::{self, Write};
 
