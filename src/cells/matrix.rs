@@ -1,6 +1,6 @@
 //! A cells × genes matrix that is read in blocks of rows.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::ops::Range;
 
 /// One column of gene names: a file may hold symbols in one and Ensembl ids in another.
@@ -47,6 +47,27 @@ impl SparseRows {
             _ => (&[], &[]),
         }
     }
+
+    /// Some of the rows; `rows` must exist.
+    pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
+        let offsets = &self.offsets[rows.start..=rows.end];
+        let start = self.offsets[rows.start];
+        let values = start..self.offsets[rows.end];
+        Self {
+            offsets: offsets.iter().map(|&offset| offset - start).collect(),
+            genes: self.genes[values.clone()].to_vec(),
+            values: self.values[values].to_vec(),
+        }
+    }
+}
+
+/// What [`CellMatrix::read_rows`] says to rows that do not exist.
+pub(crate) fn check_rows(cells: &Range<usize>, n_cells: usize) -> Result<()> {
+    if cells.start <= cells.end && cells.end <= n_cells {
+        return Ok(());
+    }
+    let problem = format!("{} to {}, but there are {n_cells} cells", cells.start, cells.end);
+    Err(Error::argument("read_rows", "cells", problem))
 }
 
 /// A cells × genes matrix of at least one cell and one gene. Values are what the file has: nothing is normalised or judged here.

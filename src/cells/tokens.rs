@@ -118,7 +118,7 @@ impl<'a> Tokenizer<'a> {
             return Err(Error::argument("tokenize", "max_genes", "0; wanted at least 1"));
         }
         let genes = GeneMatch::new(matrix, vocabulary)?;
-        let values = sample_kind(matrix)?;
+        let values = sample_kind(matrix)??;
         if values == ValueKind::LogNormalised && !preprocess.log1p {
             let problem = "log-normalised values, but the model was trained on values without log1p; wanted counts";
             return Err(Error::file(matrix.file(), matrix.matrix(), problem));
@@ -221,8 +221,8 @@ impl<'a> Tokenizer<'a> {
     }
 }
 
-/// Looks at about [`N_SAMPLED_CELLS`] cells, all of a small file.
-fn sample_kind(matrix: &dyn CellMatrix) -> Result<ValueKind> {
+/// Looks at about [`N_SAMPLED_CELLS`] cells, all of a small file. The inner error is about the values, the outer about the file.
+pub(crate) fn sample_kind(matrix: &dyn CellMatrix) -> Result<Result<ValueKind>> {
     let mut all = Vec::new();
     let mut places = Vec::new();
     for cells in sampled_cells(matrix.n_cells()) {
@@ -233,10 +233,10 @@ fn sample_kind(matrix: &dyn CellMatrix) -> Result<ValueKind> {
             all.extend_from_slice(values);
         }
     }
-    ValueKind::of(&all).map_err(|(place, problem)| match places.get(place) {
+    Ok(ValueKind::of(&all).map_err(|(place, problem)| match places.get(place) {
         Some(&(cell, column)) => wrong_value(matrix, cell, column, problem),
         None => Error::file(matrix.file(), matrix.matrix(), problem),
-    })
+    }))
 }
 
 /// Runs of cells, spread evenly from the first to the last.

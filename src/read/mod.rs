@@ -1,6 +1,20 @@
 //! Readers: one file a format. They take a [`Source`], so that the same code reads files, bytes and a browser's blobs.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod file;
+mod h5ad;
+mod hdf5;
+mod table;
+
+use crate::cells::{CellMatrix, Vocabulary};
+use crate::error::{Error, Result};
 use std::io;
+use std::sync::Arc;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::FileSource;
+pub use h5ad::H5ad;
+pub use table::Table;
 
 /// Bytes that can be read from any place: a file, memory, a browser's blob.
 pub trait Source: Send + Sync {
@@ -30,4 +44,58 @@ impl<T: AsRef<[u8]> + Send + Sync> Source for T {
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+}
+
+/// Opens a matrix, whatever the format: what the bytes say counts, not what the file is called. `name` is how the user calls the
+/// file, for errors and reports. `vocabulary` tells a table's genes from its cells.
+///
+/// # Errors
+/// [`Error::File`] when the format is not known; what [`H5ad::open`] and [`Table::open`] say.
+///
+/// ```
+/// use std::sync::Arc;
+/// let text = "cell,CD3D,MS4A1\nAAAC,3,0\nAAAG,0,5\n";
+/// let matrix = scdiva::read::open("counts.csv", Arc::new(text), None)?;
+/// assert_eq!((matrix.n_cells(), matrix.n_genes()), (2, 2));
+/// assert_eq!(matrix.read_rows(1..2)?.row(0), (&[1][..], &[5.0][..]));
+/// # Ok::<(), scdiva::Error>(())
+/// ```
+pub fn open(name: &str, source: Arc<dyn Source>, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
+    let not_read = |what: &str| {
+        Err(Error::file(
+            name,
+            "byte 0",
+            format_args!("{what}; wanted .h5ad, .csv or .tsv"),
+        ))
+    };
+    if source.size() == 0 {
+        return not_read("the file is empty");
+    }
+    if is_hdf5(source.as_ref()) {
+        return Ok(Box::new(H5ad::open(name, source)?));
+    }
+    let starts_with = |magic: &[u8]| {
+        let mut start = [0; 6];
+        let start = &mut start[..magic.len()];
+        source.read_at(0, start).is_ok() && start == magic
+    };
+    if starts_with(b"PK\x03\x04") {
+        return not_read("a zip archive, which must be unpacked first");
+    }
+    if [&b"BZh"[..], b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].into_iter().any(starts_with) {
+        return not_read("compressed in a way that is not read (bzip2, xz or Zstandard)");
+    }
+    if name.to_ascii_lowercase().ends_with(".h5ad") {
+        return not_read("not an HDF5 file");
+    }
+    Ok(Box::new(Table::open(name, source, vocabulary)?))
+}
+
+/// HDF5 starts at byte 0, or, behind a block of the user's, at 512, 1024, 2048, ….
+fn is_hdf5(source: &dyn Source) -> bool {
+    let places = std::iter::successors(Some(512_u64), |&place| place.checked_mul(2)).take_while(|&place| place < source.size());
+    let mut magic = [0; 8];
+    std::iter::once(0)
+        .chain(places)
+        .any(|place| source.read_at(place, &mut magic).is_ok() && magic == *b"\x89HDF\r\n\x1a\n")
 }
