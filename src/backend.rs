@@ -4,6 +4,8 @@
 //! first in every cell, then the attended genes, then the unattended ones, so that the keys of a cell are its first
 //! `n_keys` rows and no padding is computed. Row order inside a cell is free because every row carries its position.
 
+pub(crate) mod check;
+
 use crate::error::Result;
 use std::ops::Range;
 
@@ -81,6 +83,9 @@ pub enum Epilogue<'a, B: Backend + ?Sized> {
     },
 }
 
+/// Fills a run of rows of a weight: `read(rows, out)`, `out` has `rows.len()` times the weight's columns.
+pub type ReadRows<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<()> + 'a;
+
 /// Which rows ask in an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queries {
@@ -100,6 +105,7 @@ pub enum Queries {
     async_fn_in_trait,
     reason = "used with static dispatch only; a GPU's futures are not Send on the web"
 )]
+#[expect(clippy::missing_errors_doc, reason = "said once for all operations, above")]
 pub trait Backend {
     /// An activation matrix; its memory is given back for reuse when it is dropped.
     type Tensor: Matrix;
@@ -113,12 +119,7 @@ pub trait Backend {
 
     /// Brings a weight `[n_rows, n_cols]` to the device piece by piece: `read(rows, out)` fills `out` (`rows.len() · n_cols`
     /// numbers) and is called for consecutive row ranges that cover all rows, each of at most a few MiB.
-    fn weight(
-        &self,
-        n_rows: usize,
-        n_cols: usize,
-        read: &mut dyn FnMut(Range<usize>, &mut [f32]) -> Result<()>,
-    ) -> Result<Self::Weight>;
+    fn weight(&self, n_rows: usize, n_cols: usize, read: &mut ReadRows<'_>) -> Result<Self::Weight>;
 
     /// Brings a batch to the device.
     fn batch(&self, rows: &PackedRows) -> Result<Self::Batch>;

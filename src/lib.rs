@@ -6,6 +6,7 @@ pub mod backend;
 pub mod cells;
 pub mod cpu;
 pub mod error;
+pub mod gpu;
 pub mod model;
 pub mod read;
 pub mod write;

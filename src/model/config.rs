@@ -27,7 +27,7 @@ pub struct Config {
     pub pad_token_id: u32,
     /// Gene id that fills up short cells; never attended.
     pub pad_fill_token_id: u32,
-    /// Added under the root of RMSNorm and of the one LayerNorm.
+    /// Added under the root of `RMSNorm` and of the one `LayerNorm`.
     pub norm_eps: f32,
     /// How counts become values.
     pub preprocess: Preprocess,

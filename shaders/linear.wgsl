@@ -1,0 +1,139 @@
+// out[m, n] = epilogue(sum over k of x[m, k] * weight[first_weight_row + n, k])
+// Grid: x tiles of 64 columns n, y tiles of 64 rows m; 16 x 16 threads, each 4 rows by 4 columns.
+
+struct Params {
+    n_rows: u32, // rows of x
+    n_in: u32, // k
+    n_out: u32, // rows of weight that are used
+    first_weight_row: u32,
+    out_first_col: u32, // column of out (before SwiGLU halves them) that weight row first_weight_row gives
+    out_n_cols: u32, // width of out
+    rope_n_cols: u32, // columns of out that are rotated
+    head_size: u32,
+}
+
+// What the epilogue does; see Epilogue in src/backend.rs.
+override EPILOGUE: u32;
+const BIAS = 1u;
+const BIAS_RELU = 2u;
+const SWIGLU = 3u;
+const ROPE = 4u;
+const ADD = 5u;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [n_rows, n_in]
+@group(0) @binding(2) var<storage, read> weight: array<f32>; // [at least first_weight_row + n_out, n_in]
+@group(0) @binding(3) var<storage, read> side: array<f32>; // bias [out_n_cols], or cos and sin [positions, head_size]
+@group(0) @binding(4) var<storage, read> positions: array<u32>; // [n_rows], for RoPE
+@group(0) @binding(5) var<storage, read_write> out: array<f32>; // [n_rows, out_n_cols]
+
+const TILE_K = 16u;
+
+// Scalars, not vec4: a store to one component of a shared vector may rewrite its neighbours.
+var<workgroup> x_tile: array<f32, 1024>; // [TILE_K, 64 rows]
+var<workgroup> weight_tile: array<f32, 1024>; // [TILE_K, 64 columns]
+
+fn x_at(row: u32, k: u32) -> f32 {
+    if row < params.n_rows && k < params.n_in {
+        return x[row * params.n_in + k];
+    }
+    return 0.0;
+}
+
+fn weight_at(col: u32, k: u32) -> f32 {
+    if col < params.n_out && k < params.n_in {
+        return weight[(params.first_weight_row + col) * params.n_in + k];
+    }
+    return 0.0;
+}
+
+fn silu(x: f32) -> f32 {
+    return x / (1.0 + exp(-x));
+}
+
+fn store(row: u32, col: u32, value: f32) {
+    if row < params.n_rows && col < params.out_n_cols {
+        out[row * params.out_n_cols + col] = value;
+    }
+}
+
+// Writes 4 neighbouring columns of one row.
+fn finish(row: u32, tile_col: u32, sums: vec4<f32>) {
+    if row >= params.n_rows || tile_col >= params.n_out {
+        return;
+    }
+    let col = params.out_first_col + tile_col;
+    let n_valid = min(4u, params.n_out - tile_col);
+    if EPILOGUE == SWIGLU {
+        store(row, col / 2u, silu(sums.x) * sums.y);
+        if n_valid > 2u {
+            store(row, col / 2u + 1u, silu(sums.z) * sums.w);
+        }
+        return;
+    }
+    var result = sums;
+    if EPILOGUE == ROPE {
+        let angles = positions[row] * params.head_size;
+        if col < params.rope_n_cols {
+            let at = angles + col % params.head_size;
+            result.x = sums.x * side[at] - sums.y * side[at + 1u];
+            result.y = sums.x * side[at + 1u] + sums.y * side[at];
+        }
+        if col + 2u < params.rope_n_cols {
+            let at = angles + (col + 2u) % params.head_size;
+            result.z = sums.z * side[at] - sums.w * side[at + 1u];
+            result.w = sums.z * side[at + 1u] + sums.w * side[at];
+        }
+    }
+    for (var i = 0u; i < n_valid; i += 1u) {
+        var value = result[i];
+        if EPILOGUE == BIAS || EPILOGUE == BIAS_RELU {
+            value += side[col + i];
+        }
+        if EPILOGUE == BIAS_RELU {
+            value = max(0.0, value);
+        }
+        if EPILOGUE == ADD {
+            value += out[row * params.out_n_cols + col + i];
+        }
+        store(row, col + i, value);
+    }
+}
+
+@compute @workgroup_size(256)
+fn linear(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let first_row = workgroup.y * 64u;
+    let first_col = workgroup.x * 64u;
+    let thread_col = (thread % 16u) * 4u;
+    let thread_row = (thread / 16u) * 4u;
+    // While loading, a thread brings 4 neighbouring k of one row.
+    let load_row = thread / 4u;
+    let load_k = (thread % 4u) * 4u;
+
+    var sums0 = vec4<f32>();
+    var sums1 = vec4<f32>();
+    var sums2 = vec4<f32>();
+    var sums3 = vec4<f32>();
+    for (var k0 = 0u; k0 < params.n_in; k0 += TILE_K) {
+        for (var i = 0u; i < 4u; i += 1u) {
+            let k = load_k + i;
+            x_tile[k * 64u + load_row] = x_at(first_row + load_row, k0 + k);
+            weight_tile[k * 64u + load_row] = weight_at(first_col + load_row, k0 + k);
+        }
+        workgroupBarrier();
+        for (var k = 0u; k < TILE_K; k += 1u) {
+            let r = k * 64u + thread_row;
+            let c = k * 64u + thread_col;
+            let w = vec4<f32>(weight_tile[c], weight_tile[c + 1u], weight_tile[c + 2u], weight_tile[c + 3u]);
+            sums0 += x_tile[r] * w;
+            sums1 += x_tile[r + 1u] * w;
+            sums2 += x_tile[r + 2u] * w;
+            sums3 += x_tile[r + 3u] * w;
+        }
+        workgroupBarrier();
+    }
+    finish(first_row + thread_row, first_col + thread_col, sums0);
+    finish(first_row + thread_row + 1u, first_col + thread_col, sums1);
+    finish(first_row + thread_row + 2u, first_col + thread_col, sums2);
+    finish(first_row + thread_row + 3u, first_col + thread_col, sums3);
+}

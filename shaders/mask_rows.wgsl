@@ -1,0 +1,29 @@
+// x[r, c] = gene_mask[c] + value_mask[c] where masked[r] is 1
+// Grid: one thread an element, 256 a workgroup, workgroups over x then y.
+
+struct Params {
+    n_rows: u32,
+    n_cols: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> masked: array<u32>; // [n_rows]
+@group(0) @binding(2) var<storage, read> gene_mask: array<f32>; // [n_cols]
+@group(0) @binding(3) var<storage, read> value_mask: array<f32>; // [n_cols]
+@group(0) @binding(4) var<storage, read_write> x: array<f32>; // [n_rows, n_cols]
+
+@compute @workgroup_size(256)
+fn mask_rows(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) n_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let i = (workgroup.x + workgroup.y * n_workgroups.x) * 256u + thread;
+    if i >= params.n_rows * params.n_cols {
+        return;
+    }
+    if masked[i / params.n_cols] == 1u {
+        let col = i % params.n_cols;
+        x[i] = gene_mask[col] + value_mask[col];
+    }
+}

@@ -1,0 +1,166 @@
+//! Opening an adapter, and what is known of it.
+
+use super::pool::lock;
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::sync::{Arc, Mutex};
+
+/// Which adapter to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Whether an adapter that computes on the CPU (llvmpipe, `SwiftShader`, WARP) will do.
+    pub allow_software: bool,
+    /// Bind no more bytes than this at a time, whatever the adapter allows; the guaranteed 128 MiB is the WebGPU default.
+    pub max_binding_size: u64,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            allow_software: true,
+            max_binding_size: u64::MAX,
+        }
+    }
+}
+
+/// An adapter, and what of it is in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GpuInfo {
+    /// The adapter's name.
+    pub adapter: String,
+    /// Vulkan, Metal, Dx12 or `BrowserWebGpu`.
+    pub backend: String,
+    /// Driver and its version, where the system tells.
+    pub driver: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    pub device_type: String,
+    /// Whether it computes on the CPU.
+    pub software: bool,
+    /// WebGPU features in use.
+    pub features: Vec<String>,
+    /// The most bytes of one storage binding, as used.
+    pub max_binding_size: u64,
+    /// The most bytes of one buffer, as used.
+    pub max_buffer_size: u64,
+}
+
+/// A device with what it says when something goes wrong.
+pub(super) struct Opened {
+    pub(super) info: GpuInfo,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    /// Why the device was lost, once it is.
+    pub(super) lost: Arc<Mutex<Option<String>>>,
+    /// The first error that no scope caught.
+    pub(super) uncaptured: Arc<Mutex<Option<String>>>,
+}
+
+pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
+    let adapter = choose(options).await?;
+    let about = adapter.get_info();
+    let limits = limits(&adapter.limits(), options);
+    let info = GpuInfo {
+        adapter: if about.name.is_empty() {
+            "WebGPU adapter".to_owned()
+        } else {
+            about.name.clone()
+        },
+        backend: format!("{:?}", about.backend),
+        driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
+        device_type: format!("{:?}", about.device_type),
+        software: about.device_type == wgpu::DeviceType::Cpu,
+        features: Vec::new(),
+        max_binding_size: limits.max_storage_buffer_binding_size.min(options.max_binding_size),
+        max_buffer_size: limits.max_buffer_size.min(options.max_binding_size),
+    };
+    let (device, queue) = adapter
+        .request_device(&wgpu::DeviceDescriptor {
+            label: Some("scdiva"),
+            required_features: wgpu::Features::empty(),
+            required_limits: limits,
+            ..Default::default()
+        })
+        .await
+        .map_err(|e| Error::Device {
+            device: info.adapter.clone(),
+            operation: "open".to_owned(),
+            problem: e.to_string(),
+        })?;
+    let lost = Arc::new(Mutex::new(None));
+    let uncaptured = Arc::new(Mutex::new(None));
+    let (on_lost, on_error) = (Arc::clone(&lost), Arc::clone(&uncaptured));
+    device.set_device_lost_callback(move |reason, message| {
+        lock(&on_lost).get_or_insert(format!("{reason:?} {message}").trim().to_owned());
+    });
+    // Without a handler wgpu panics.
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        lock(&on_error).get_or_insert(error.to_string());
+    }));
+    Ok(Opened {
+        info,
+        device,
+        queue,
+        lost,
+        uncaptured,
+    })
+}
+
+/// The WebGPU defaults, with larger buffers where the adapter has them: shaders are written for the defaults.
+fn limits(adapter: &wgpu::Limits, options: GpuOptions) -> wgpu::Limits {
+    // Indices into a buffer are u32, so nothing past 4 GiB of f32 could be reached.
+    const MOST: u64 = 1 << 31;
+    let defaults = wgpu::Limits::default();
+    let raised = |default: u64, has: u64| has.min(MOST).min(options.max_binding_size).max(default);
+    wgpu::Limits {
+        max_storage_buffer_binding_size: raised(
+            defaults.max_storage_buffer_binding_size,
+            adapter.max_storage_buffer_binding_size,
+        ),
+        max_buffer_size: raised(defaults.max_buffer_size, adapter.max_buffer_size),
+        ..defaults
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let rank = |adapter: &wgpu::Adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    adapters.sort_by_key(rank);
+    let names: Vec<String> = adapters
+        .iter()
+        .map(|a| format!("{} ({:?})", a.get_info().name, a.get_info().device_type))
+        .collect();
+    adapters
+        .into_iter()
+        .find(|adapter| options.allow_software || rank(adapter) < 4)
+        .ok_or_else(|| match names.as_slice() {
+            [] => Error::NoDevice("no Vulkan, Metal or DX12 adapter was found".to_owned()),
+            names => Error::NoDevice(format!("only software adapters were found: {}", names.join(", "))),
+        })
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = instance
+        .request_adapter(&wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        })
+        .await
+        .map_err(|e| Error::NoDevice(format!("this browser offers no WebGPU adapter ({e})")))?;
+    if !options.allow_software && adapter.get_info().device_type == wgpu::DeviceType::Cpu {
+        return Err(Error::NoDevice(format!(
+            "only a software adapter was found: {}",
+            adapter.get_info().name
+        )));
+    }
+    Ok(adapter)
+}

@@ -1,0 +1,71 @@
+//! What the host knows of a kernel; `tests/shaders.rs` compares it with the WGSL.
+
+/// How a kernel uses a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`.
+    ReadWrite,
+}
+
+/// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Stem of the file, and entry point.
+    pub name: &'static str,
+    /// The whole file.
+    pub source: &'static str,
+    /// Storage buffers in the order of their bindings, from binding 1 on; binding 0 is the parameters.
+    pub buffers: &'static [(&'static str, Access)],
+    /// Members of `Params` in order; each is a u32 or an f32.
+    pub params: &'static [&'static str],
+    /// Names of the `override` constants.
+    pub overrides: &'static [&'static str],
+}
+
+/// Defines a kernel's `Params` with the list of its members, so that the two cannot differ.
+macro_rules! params {
+    ($($member:ident: $kind:ty),+ $(,)?) => {
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        pub(crate) struct Params {
+            $(pub(crate) $member: $kind,)+
+        }
+
+        impl Params {
+            const MEMBERS: &'static [&'static str] = &[$(stringify!($member)),+];
+        }
+    };
+}
+pub(super) use params;
+
+/// A size as the u32 that shaders count in. Sizes are bounded by buffer limits, far below 2^32.
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Workgroups for `n` pieces of work in one line, folded over x and y when there are more than one dimension takes.
+pub(super) fn folded(n: usize) -> [u32; 3] {
+    const MOST: usize = 65_535;
+    let y = n.div_ceil(MOST).max(1);
+    [count(n.div_ceil(y)).max(1), count(y), 1]
+}
+
+/// Workgroups of 256 threads for one thread an element.
+pub(super) fn elements(n: usize) -> [u32; 3] {
+    folded(n.div_ceil(256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folded;
+
+    #[test]
+    fn folding_covers_everything_within_the_limit() {
+        for n in [1, 65_535, 65_536, 200_000, 10_000_000] {
+            let [x, y, z] = folded(n).map(|n| n as usize);
+            assert!(x * y * z >= n && x <= 65_535 && y <= 65_535, "{n}: {x} {y} {z}");
+        }
+    }
+}

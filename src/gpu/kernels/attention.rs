@@ -1,0 +1,85 @@
+//! Attention without a stored score matrix: `shaders/attention.wgsl`.
+
+use crate::backend::{CellRows, Columns, Matrix, Queries};
+use crate::error::Result;
+use crate::gpu::kernel::{Access, Kernel, count, folded, params};
+use crate::gpu::{Batch, Gpu, Tensor};
+
+params! { n_tiles: u32, n_blocks: u32, head_size: u32, scale: f32, q_first_col: u32, q_n_cols: u32, k_first_col: u32, k_n_cols: u32, v_first_col: u32, v_n_cols: u32, out_n_cols: u32 }
+
+pub(crate) const KERNEL: Kernel = Kernel {
+    name: "attention",
+    source: include_str!("../../../shaders/attention.wgsl"),
+    buffers: &[
+        ("tiles", Access::Read),
+        ("q", Access::Read),
+        ("k", Access::Read),
+        ("v", Access::Read),
+        ("out", Access::ReadWrite),
+    ],
+    params: Params::MEMBERS,
+    overrides: &["WIDE"],
+};
+
+/// Queries that one workgroup serves.
+const TILE: usize = 32;
+
+/// For each tile: first query row, queries, first key row, keys.
+pub(crate) fn tiles(cells: &[CellRows], queries: Queries) -> Vec<u32> {
+    let mut tiles = Vec::new();
+    for (i, cell) in cells.iter().enumerate() {
+        let (first, n) = match queries {
+            Queries::AllRows => (cell.first_row, cell.n_rows),
+            Queries::LatentRows => (i, 1),
+        };
+        for start in (0..n).step_by(TILE) {
+            tiles.extend([first + start, (n - start).min(TILE), cell.first_row, cell.n_keys].map(count));
+        }
+    }
+    tiles
+}
+
+/// `softmax(q kᵀ / sqrt(d)) v` inside each cell.
+#[expect(clippy::too_many_arguments, reason = "the operation's own")]
+#[expect(clippy::cast_precision_loss, reason = "a head size is small")]
+pub(crate) fn launch(
+    gpu: &Gpu,
+    q: &Columns<'_, Tensor>,
+    k: &Columns<'_, Tensor>,
+    v: &Columns<'_, Tensor>,
+    batch: &Batch,
+    queries: Queries,
+    n_heads: usize,
+    head_size: usize,
+) -> Result<Tensor> {
+    let (tiles, n_tiles) = match queries {
+        Queries::AllRows => (&batch.tiles, batch.n_tiles),
+        Queries::LatentRows => (&batch.latent_tiles, batch.cells.len()),
+    };
+    let out = gpu.tensor(q.tensor.n_rows(), n_heads * head_size)?;
+    let n_blocks = head_size.div_ceil(64);
+    let params = Params {
+        n_tiles: count(n_tiles),
+        n_blocks: count(n_blocks),
+        head_size: count(head_size),
+        scale: 1.0 / (head_size as f32).sqrt(),
+        q_first_col: count(q.first),
+        q_n_cols: count(q.tensor.n_cols()),
+        k_first_col: count(k.first),
+        k_n_cols: count(k.tensor.n_cols()),
+        v_first_col: count(v.first),
+        v_n_cols: count(v.tensor.n_cols()),
+        out_n_cols: count(n_heads * head_size),
+    };
+    let buffers = [tiles, &q.tensor.buffer, &k.tensor.buffer, &v.tensor.buffer, &out.buffer];
+    let [x, y, _] = folded(n_tiles);
+    let wide = if head_size > 32 { 1.0 } else { 0.0 };
+    let pairs: u64 = batch
+        .cells
+        .iter()
+        .map(|c| (c.n_rows.div_ceil(TILE) * TILE * c.n_keys) as u64)
+        .sum();
+    let flops = 4 * pairs * (n_heads * head_size) as u64;
+    gpu.launch(&KERNEL, &[wide], &params, &buffers, [x, y, count(n_heads * n_blocks)], flops)?;
+    Ok(out)
+}

@@ -1,0 +1,32 @@
+//! The host side of each kernel: its description and its launch.
+
+pub(super) mod add_gene_embedding;
+pub(super) mod attention;
+pub(super) mod attention_weights;
+pub(super) mod cell_mean;
+pub(super) mod encode_values;
+pub(super) mod latent_rows;
+pub(super) mod layer_norm_relu;
+pub(super) mod linear;
+pub(super) mod mask_rows;
+pub(super) mod rms_norm;
+pub(super) mod rows;
+pub(super) mod set_latent_rows;
+
+use super::kernel::Kernel;
+
+/// Every kernel, for tests and tools.
+pub const KERNELS: [&Kernel; 12] = [
+    &add_gene_embedding::KERNEL,
+    &attention::KERNEL,
+    &attention_weights::KERNEL,
+    &cell_mean::KERNEL,
+    &encode_values::KERNEL,
+    &latent_rows::KERNEL,
+    &layer_norm_relu::KERNEL,
+    &linear::KERNEL,
+    &mask_rows::KERNEL,
+    &rms_norm::KERNEL,
+    &rows::KERNEL,
+    &set_latent_rows::KERNEL,
+];

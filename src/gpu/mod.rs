@@ -1,0 +1,167 @@
+//! The operations in WGSL; the only user of wgpu.
+//!
+//! Operations are recorded into one compute pass and submitted together. Parameters of a dispatch are a slot of one uniform
+//! buffer, bind groups are kept, buffers come from a pool: in the steady state a dispatch allocates nothing.
+
+mod backend;
+mod device;
+mod kernel;
+mod kernels;
+mod pool;
+mod recorder;
+
+pub use device::{GpuInfo, GpuOptions};
+pub use kernel::{Access, Kernel};
+pub use kernels::KERNELS;
+
+use crate::backend::{CellRows, Matrix};
+use crate::error::{Error, Result};
+use pool::{Buffer, Pool, lock};
+use recorder::Recorder;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+/// A GPU, opened.
+pub struct Gpu {
+    opened: device::Opened,
+    pool: Arc<Mutex<Pool>>,
+    recorder: Mutex<Recorder>,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("info", &self.opened.info).finish_non_exhaustive()
+    }
+}
+
+/// A matrix on the GPU.
+pub struct Tensor {
+    n_rows: usize,
+    n_cols: usize,
+    buffer: Buffer,
+}
+
+/// A weight matrix on the GPU, in as many buffers as the limit on one binding asks for.
+pub struct Weight {
+    n_rows: usize,
+    n_cols: usize,
+    slices: Vec<Slice>,
+}
+
+struct Slice {
+    rows: Range<usize>,
+    buffer: Buffer,
+}
+
+/// A batch on the GPU.
+pub struct Batch {
+    cells: Vec<CellRows>,
+    n_rows: usize,
+    n_tiles: usize,
+    gene_ids: Buffer,
+    values: Buffer,
+    masked: Buffer,
+    positions: Buffer,
+    /// `[n_cells, 4]`: first row, rows, keys, 0.
+    cell_rows: Buffer,
+    /// Query tiles of [`kernels::attention`] over all rows.
+    tiles: Buffer,
+    /// The same over the [LAT] rows.
+    latent_tiles: Buffer,
+}
+
+macro_rules! opaque_debug {
+    ($($name:ident),+) => {
+        $(impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).field("n_rows", &self.n_rows).finish_non_exhaustive()
+            }
+        })+
+    };
+}
+opaque_debug!(Tensor, Weight, Batch);
+
+impl Matrix for Tensor {
+    fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+}
+
+impl Matrix for Weight {
+    fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+}
+
+impl Weight {
+    /// The one buffer of a weight that is small by nature: a vector or the rotary table.
+    fn whole(&self) -> Result<&Buffer> {
+        match self.slices.as_slice() {
+            [slice] => Ok(&slice.buffer),
+            slices => Err(Error::argument(
+                "gpu",
+                "weight",
+                format_args!(
+                    "{} slices of [{}, {}] where one is taken",
+                    slices.len(),
+                    self.n_rows,
+                    self.n_cols
+                ),
+            )),
+        }
+    }
+}
+
+impl Gpu {
+    /// Opens an adapter: the most capable of those that `options` allows.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when there is none, [`Error::Device`] when it cannot be opened.
+    pub async fn open(options: GpuOptions) -> Result<Self> {
+        let opened = device::open(options).await?;
+        let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software));
+        Ok(Self {
+            opened,
+            pool: Arc::default(),
+            recorder,
+        })
+    }
+
+    /// What is known of the adapter.
+    #[must_use]
+    pub const fn info(&self) -> &GpuInfo {
+        &self.opened.info
+    }
+
+    /// Destroys the device, as a driver reset would: whatever comes next fails with [`Error::DeviceLost`]. For tests of recovery.
+    pub fn destroy(&self) {
+        self.opened.device.destroy();
+        lock(&self.opened.lost).get_or_insert("destroyed".to_owned());
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        match lock(&self.opened.lost).as_ref() {
+            None => Ok(()),
+            Some(reason) => Err(Error::DeviceLost {
+                device: self.opened.info.adapter.clone(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    fn error(&self, operation: impl Into<String>, problem: impl std::fmt::Display) -> Error {
+        Error::Device {
+            device: self.opened.info.adapter.clone(),
+            operation: operation.into(),
+            problem: problem.to_string(),
+        }
+    }
+}

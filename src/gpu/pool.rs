@@ -1,0 +1,107 @@
+//! Buffers that are used again: in the steady state nothing is allocated.
+//!
+//! A buffer goes back when its last owner is dropped, and may be handed out at once: commands run in the order in which they
+//! were recorded, so the next use cannot overtake the last.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Free memory above this is returned to the device.
+const MOST_FREE: u64 = 1 << 30;
+
+#[derive(Default)]
+pub(super) struct Pool {
+    free: HashMap<(u64, wgpu::BufferUsages), Vec<(u64, wgpu::Buffer)>>,
+    free_size: u64,
+    next_id: u64,
+    /// Bind groups keep buffers alive, so they must go when a buffer is to be freed.
+    pub(super) evicted: bool,
+}
+
+/// A buffer of the pool, at least as large as was asked for.
+pub(crate) struct Buffer {
+    raw: Option<wgpu::Buffer>,
+    id: u64,
+    key: (u64, wgpu::BufferUsages),
+    pool: Arc<Mutex<Pool>>,
+}
+
+/// A poisoned lock only says that another thread panicked; the pool's own state is whole between any two statements.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Buffer {
+    /// Takes a free buffer, or has one made by `create(size)`.
+    pub(super) fn take(
+        pool: &Arc<Mutex<Pool>>,
+        size: u64,
+        most: u64,
+        usage: wgpu::BufferUsages,
+        create: impl FnOnce(u64) -> wgpu::Buffer,
+    ) -> Self {
+        let key = (size_class(size).min(most.max(size)), usage);
+        let mut state = lock(pool);
+        let (id, raw) = match state.free.get_mut(&key).and_then(Vec::pop) {
+            Some(found) => {
+                state.free_size -= key.0;
+                found
+            }
+            None => {
+                state.next_id += 1;
+                (state.next_id, create(key.0))
+            }
+        };
+        drop(state);
+        Self {
+            raw: Some(raw),
+            id,
+            key,
+            pool: Arc::clone(pool),
+        }
+    }
+
+    /// Tells buffers apart, for the bind group cache.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) const fn raw(&self) -> Option<&wgpu::Buffer> {
+        self.raw.as_ref()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let Some(raw) = self.raw.take() else { return };
+        let mut pool = lock(&self.pool);
+        if pool.free_size + self.key.0 > MOST_FREE {
+            pool.evicted = true;
+            return;
+        }
+        pool.free_size += self.key.0;
+        pool.free.entry(self.key).or_default().push((self.id, raw));
+    }
+}
+
+/// Rounds up to an eighth of a power of two, so that batches of nearly the same size share buffers and at most an eighth is wasted.
+fn size_class(size: u64) -> u64 {
+    let step = (size.max(256).next_power_of_two() / 8).max(256);
+    size.max(1).div_ceil(step) * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_class;
+
+    #[test]
+    fn classes_hold_what_is_asked_and_waste_little() {
+        for size in [1, 255, 256, 257, 5_000, 1 << 20, (1 << 20) + 1, 100_000_001] {
+            let class = size_class(size);
+            assert!(
+                class >= size && class % 256 == 0 && (size < 4096 || class < size + size / 4),
+                "{size} -> {class}"
+            );
+        }
+    }
+}
