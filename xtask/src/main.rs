@@ -1,2 +1,54 @@
-//! Build tasks.
-fn main() {}
+//! Everything that is done to this repository by command: `cargo xtask help` lists it.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
+
+mod serve;
+mod setup;
+mod shell;
+mod test;
+mod wasm;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  setup                  install what the tests need: system packages (Debian, as root), the wasm target, npm packages
+  test [STEP…]           every check, in order; or only the steps named (`test --list` names them)
+  wasm                   build the wasm module and the npm package in pkg/dist; print the module's size
+  size                   print the size of the module built last
+  page                   `wasm`, then build the page in www/dist
+  serve [--port N] [--no-build]
+                         `page`, then serve it on localhost (port 8080; 0 takes a free one)
+  goldens [ARGUMENT…]    compute tests/goldens anew (Python with numpy)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    std::env::set_current_dir(shell::root())?;
+    let Some((command, rest)) = arguments.split_first() else {
+        bail!("no command\n\n{HELP}");
+    };
+    match (command.as_str(), rest) {
+        ("help" | "--help" | "-h", _) => println!("{HELP}"),
+        ("setup", []) => setup::all()?,
+        ("test", steps) => test::run(steps)?,
+        ("wasm", []) => wasm::package()?,
+        ("size", []) => wasm::print_size()?,
+        ("page", []) => wasm::page()?,
+        ("serve", options) => serve::command(options)?,
+        ("goldens", options) => shell::python()?.arg("tests/goldens/make.py").args(options).run()?,
+        (command, rest) => bail!("cannot do `{command} {}`\n\n{HELP}", rest.join(" ")),
+    }
+    Ok(())
+}
