@@ -51,14 +51,23 @@ pub(crate) fn command(options: &[String]) -> Result<()> {
 }
 
 fn answer(request: Request) -> Result<()> {
-    let path = request.url().split(['?', '#']).next().unwrap_or("/").trim_start_matches('/').to_owned();
+    let path = request
+        .url()
+        .split(['?', '#'])
+        .next()
+        .unwrap_or("/")
+        .trim_start_matches('/')
+        .to_owned();
     let mut file = Path::new(FOLDER).join(if path.is_empty() { "index.html" } else { &path });
     if file.is_dir() {
         file.push("index.html");
     }
     let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
     let Some(opened) = inside.then(|| File::open(&file).ok()).flatten() else {
-        return Ok(request.respond(with_headers(Response::from_string("not found\n").with_status_code(404), "text/plain")?)?);
+        return Ok(request.respond(with_headers(
+            Response::from_string("not found\n").with_status_code(404),
+            "text/plain",
+        )?)?);
     };
     Ok(request.respond(with_headers(Response::from_file(opened), content_type(&file))?)?)
 }

@@ -26,7 +26,10 @@ fn system_packages() -> Result<()> {
         ("libvulkan1", vulkan_loader()),
         ("chromium", chromium().is_some()),
     ];
-    let missing: Vec<&str> = needed.into_iter().filter_map(|(package, found)| (!found).then_some(package)).collect();
+    let missing: Vec<&str> = needed
+        .into_iter()
+        .filter_map(|(package, found)| (!found).then_some(package))
+        .collect();
     if missing.is_empty() || !cfg!(target_os = "linux") {
         return Ok(());
     }
@@ -61,12 +64,19 @@ pub(crate) fn npm_packages() -> Result<()> {
 
 /// The driver description of Mesa's software Vulkan adapter.
 pub(crate) fn lavapipe() -> Option<PathBuf> {
-    ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"]
-        .into_iter()
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flat_map(|entries| entries.flatten())
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd")))
+    [
+        "/usr/share/vulkan/icd.d",
+        "/etc/vulkan/icd.d",
+        "/usr/local/share/vulkan/icd.d",
+    ]
+    .into_iter()
+    .filter_map(|folder| std::fs::read_dir(folder).ok())
+    .flat_map(|entries| entries.flatten())
+    .map(|entry| entry.path())
+    .find(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("lvp_icd"))
+    })
 }
 
 /// The driver description of Chromium's software Vulkan adapter: a second, independent driver.
@@ -85,7 +95,12 @@ pub(crate) fn chromium() -> Option<PathBuf> {
 }
 
 fn vulkan_loader() -> bool {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let folders = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+    ];
     folders.iter().any(|folder| Path::new(folder).join("libvulkan.so.1").exists())
 }
 
@@ -120,8 +135,16 @@ impl WasmToolchain {
     /// `cargo SUBCOMMAND` for wasm32, in a target folder of its own.
     pub(crate) fn cargo(&self, subcommand: &str, more_flags: &str) -> Result<Shell> {
         let flags = format!("{WASM_FLAGS} {more_flags}");
-        let cargo = cargo(&[subcommand, "--lib", "--release", "--target", WASM, "--target-dir", WASM_TARGET_DIR])
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags.trim());
+        let cargo = cargo(&[
+            subcommand,
+            "--lib",
+            "--release",
+            "--target",
+            WASM,
+            "--target-dir",
+            WASM_TARGET_DIR,
+        ])
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags.trim());
         let Self::Debian(folder) = self else { return Ok(cargo) };
         let libraries = ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib"].map(|part| folder.join(part));
         Ok(cargo
@@ -171,7 +194,7 @@ fn unpack_debian(folder: &Path) -> Result<()> {
     })?;
     let llvm = dependency(&standard_library, "libllvm")?;
     let download = ["rustc-web", &standard_library, "libstd-rust-web-dev", "rust-web-src", &llvm];
-    program("apt-get").arg("download").args(&download).folder(folder).run()?;
+    program("apt-get").arg("download").args(download).folder(folder).run()?;
     let mut unpacked = 0;
     for entry in std::fs::read_dir(folder)?.flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "deb") {
@@ -181,7 +204,11 @@ fn unpack_debian(folder: &Path) -> Result<()> {
         }
     }
     if unpacked != download.len() {
-        bail!("{unpacked} packages came, {} were asked for: {}", download.len(), download.join(", "));
+        bail!(
+            "{unpacked} packages came, {} were asked for: {}",
+            download.len(),
+            download.join(", ")
+        );
     }
     link_sources(folder)?;
     std::fs::write(done, download.join("\n")).context("target-wasm/debian/unpacked")

@@ -73,7 +73,10 @@ impl Shell {
     }
 
     fn line(&self) -> String {
-        let set = self.set.iter().map(|(name, value)| format!("{}={}", name.to_string_lossy(), quoted(value)));
+        let set = self
+            .set
+            .iter()
+            .map(|(name, value)| format!("{}={}", name.to_string_lossy(), quoted(value)));
         let program = Path::new(self.command.get_program()).file_stem().unwrap_or_default();
         let words = std::iter::once(program).chain(self.command.get_args()).map(quoted);
         set.chain(words).collect::<Vec<_>>().join(" ")
@@ -110,5 +113,9 @@ impl Shell {
 
 fn quoted(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref().to_string_lossy().into_owned();
-    if word.contains([' ', '"', '$']) { format!("'{word}'") } else { word }
+    if word.contains([' ', '"', '$']) {
+        format!("'{word}'")
+    } else {
+        word
+    }
 }

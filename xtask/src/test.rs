@@ -18,7 +18,7 @@ const STEPS: [Step; 12] = [
     ("lint", "clippy, native", lint),
     ("lint-wasm", "clippy, wasm32", lint_wasm),
     ("cargo", "all Rust tests; GPU tests on lavapipe", rust_tests),
-    ("cargo-2", "GPU tests once more, on SwiftShader", gpu_tests_on_swiftshader),
+    ("swiftshader", "GPU tests once more, on SwiftShader", gpu_tests_on_swiftshader),
     ("docs", "rustdoc", docs),
     ("wasm", "the module, its size, the npm package", wasm::package),
     ("types", "the page's and the browser tests' types; the page", page),
@@ -30,14 +30,16 @@ const STEPS: [Step; 12] = [
 pub(crate) fn run(names: &[String]) -> Result<()> {
     if names == ["--list"] {
         for (name, what, _) in STEPS {
-            println!("{name:10} {what}");
+            println!("{name:11} {what}");
         }
         return Ok(());
     }
     if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.0 != name.as_str())) {
         bail!("test: no step {unknown}; `cargo xtask test --list` names them");
     }
-    let chosen = STEPS.into_iter().filter(|step| names.is_empty() || names.iter().any(|name| name == step.0));
+    let chosen = STEPS
+        .into_iter()
+        .filter(|step| names.is_empty() || names.iter().any(|name| name == step.0));
     let mut results = Vec::new();
     for (name, what, step) in chosen {
         eprintln!("\n── {name}: {what}");
@@ -55,11 +57,21 @@ fn summary(results: &[(&str, &str, Duration, Result<()>)]) -> Result<()> {
     println!();
     for (name, what, time, result) in results {
         let verdict = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("{verdict:6} {:>5} s  {name:10} {what}", time.as_secs());
+        println!("{verdict:6} {:>5} s  {name:11} {what}", time.as_secs());
     }
     let total: Duration = results.iter().map(|result| result.2).sum();
-    let failed: Vec<&str> = results.iter().filter(|result| result.3.is_err()).map(|result| result.0).collect();
-    println!("{} steps, {} failed, {} min {} s", results.len(), failed.len(), total.as_secs() / 60, total.as_secs() % 60);
+    let failed: Vec<&str> = results
+        .iter()
+        .filter(|result| result.3.is_err())
+        .map(|result| result.0)
+        .collect();
+    println!(
+        "{} steps, {} failed, {} min {} s",
+        results.len(),
+        failed.len(),
+        total.as_secs() / 60,
+        total.as_secs() % 60
+    );
     if failed.is_empty() {
         return Ok(());
     }
@@ -73,7 +85,9 @@ fn summary(results: &[(&str, &str, Duration, Result<()>)]) -> Result<()> {
 
 fn committed_files() -> Result<()> {
     let list = program("git").args(["ls-files", "-z"]).output()?;
-    let large = list.split('\0').filter(|path| fs::metadata(path).is_ok_and(|file| file.len() > 10 << 20));
+    let large = list
+        .split('\0')
+        .filter(|path| fs::metadata(path).is_ok_and(|file| file.len() > 10 << 20));
     let large: Vec<&str> = large.collect();
     if !large.is_empty() {
         bail!("over 10 MiB: {}", large.join(", "));
@@ -138,7 +152,9 @@ fn rust_test_files(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn docs() -> Result<()> {
-    cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()
+    cargo(&["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()
 }
 
 fn page() -> Result<()> {
@@ -151,5 +167,7 @@ fn npm_test() -> Result<()> {
 
 fn browser_test() -> Result<()> {
     let chromium = setup::chromium().context("no Chromium: install it, or name one in SCDIVA_CHROMIUM")?;
-    npm(&["test", "--workspace", "scdiva-browser-tests"]).env("SCDIVA_CHROMIUM", chromium).run()
+    npm(&["test", "--workspace", "scdiva-browser-tests"])
+        .env("SCDIVA_CHROMIUM", chromium)
+        .run()
 }

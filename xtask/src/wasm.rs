@@ -33,9 +33,19 @@ pub(crate) fn package() -> Result<()> {
     WasmToolchain::find()?.cargo("build", "")?.run()?;
     let compiled = format!("{WASM_TARGET_DIR}/{WASM}/release/scdiva.wasm");
     recreate(OUTPUT)?;
-    cargo(&["run", "--quiet", "--package", "xtask", "--features", "bindgen", "--bin", "xtask-bindgen", "--"])
-        .args([compiled.as_str(), OUTPUT])
-        .run()?;
+    cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--features",
+        "bindgen",
+        "--bin",
+        "xtask-bindgen",
+        "--",
+    ])
+    .args([compiled.as_str(), OUTPUT])
+    .run()?;
     program("node")
         .args(["node_modules/binaryen/bin/wasm-opt", "-O3"])
         .args(WASM_FEATURES)
@@ -58,7 +68,12 @@ pub(crate) fn print_size() -> Result<()> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&module)?;
     let packed = gzip.finish()?.len();
-    println!("{MODULE}: {} kB, {} kB after gzip (budget {} kB)", module.len() / 1000, packed / 1000, GZIP_BUDGET / 1000);
+    println!(
+        "{MODULE}: {} kB, {} kB after gzip (budget {} kB)",
+        module.len() / 1000,
+        packed / 1000,
+        GZIP_BUDGET / 1000
+    );
     if packed > GZIP_BUDGET {
         bail!("the wasm module is over its budget");
     }
@@ -77,7 +92,10 @@ fn copy_models() -> Result<()> {
     }
     module.push_str("};\n");
     fs::write(format!("{MODELS}/mini.js"), module)?;
-    fs::write(format!("{MODELS}/mini.d.ts"), "export declare const mini: Record<string, URL>;\n")?;
+    fs::write(
+        format!("{MODELS}/mini.d.ts"),
+        "export declare const mini: Record<string, URL>;\n",
+    )?;
     Ok(())
 }
 
