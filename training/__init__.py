@@ -1,0 +1,1 @@
+"""Training of scDiVa models: from count matrices to a model folder that every scdiva backend loads."""

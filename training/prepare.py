@@ -1,0 +1,116 @@
+"""`prepare`: read the training files, choose the vocabulary, count the entropies, store the sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from .cells import CountSet, read_counts
+from .config import Config, SetConfig
+from .genes import GeneTable, Vocabulary, read_hgnc
+
+
+def prepare(config: Config, data: Path, run: Path) -> None:
+    """Write `run/vocab.tsv`, `run/variability.npy` and `run/sets/*.npz`."""
+    hgnc, wanted = read_hgnc(data / "vocab" / "hgnc_complete_set.txt.gz", config.vocabulary.locus_types)
+    labels = [label.name for label in config.labels]
+    whole: list[CountSet] = []
+    for entry in config.sets:
+        annotated, counts, elsewhere = read_counts(data / "train" / entry.file, hgnc)
+        keep = np.ones(counts.shape[0], dtype=bool)
+        if entry.exclude_column:
+            keep = ~annotated.obs[entry.exclude_column].to_numpy(dtype=bool)
+        allowed = _allowed(entry, annotated.obs, labels)
+        whole.append(CountSet(Path(entry.file).stem, counts[keep], elsewhere[keep], allowed[keep]))
+        print(f"{entry.file}: {keep.sum()} cells, {allowed[keep].any(1).sum()} labelled, {(counts.getnnz(0) > 0).sum()} genes")
+
+    chosen = _choose(config, hgnc, wanted, whole)
+    (run / "sets").mkdir(parents=True, exist_ok=True)
+    sets = []
+    for full in whole:
+        counts = full.counts[:, chosen].tocsr()
+        outside = np.asarray(full.counts.sum(1)).ravel() - np.asarray(counts.sum(1)).ravel()
+        counts.sort_indices()
+        part = CountSet(full.name, counts, full.elsewhere + outside, full.allowed)
+        part.save(run / "sets" / f"{full.name}.npz")
+        sets.append(part)
+
+    vocabulary = Vocabulary(
+        symbols=[hgnc.symbols[i] for i in chosen],
+        ensembl_ids=[hgnc.ensembl_ids[i] for i in chosen],
+        aliases=[hgnc.aliases[i] for i in chosen],
+        entropies=entropies(sets, config.model.target_sum),
+    )
+    vocabulary.write(run / "vocab.tsv")
+    np.save(run / "variability.npy", variability(sets, config.model.target_sum))
+    n_cells = sum(part.counts.shape[0] for part in sets)
+    print(f"{len(chosen)} genes of {n_cells} cells; median genes a cell by set:")
+    for part in sets:
+        print(f"  {part.name}: {np.median(np.diff(part.counts.indptr)):.0f}")
+
+
+def _allowed(entry: SetConfig, obs, labels: list[str]) -> np.ndarray:
+    allowed = np.zeros((len(obs), len(labels)), dtype=bool)
+    if entry.label_column:
+        native = obs[entry.label_column].astype(str).to_numpy()
+        for name, names in entry.labels.items():
+            rows = native == name
+            if not rows.any():
+                raise ValueError(f"{entry.file}: no cell has {name!r} in {entry.label_column}")
+            allowed[np.ix_(rows, [labels.index(label) for label in names])] = True
+    return allowed
+
+
+def _choose(config: Config, hgnc: GeneTable, wanted: np.ndarray, sets: list[CountSet]) -> np.ndarray:
+    """The vocabulary's HGNC indices, in the order of HGNC (by symbol): what is detected best in any one set.
+
+    The best set counts, not the mean: a gene of one cell type of one tissue is worth more to annotation than a gene of
+    middling detection everywhere.
+    """
+    detected = np.stack([part.counts.getnnz(0) for part in sets])  # [n_sets, n_genes]
+    n_cells = np.array([part.counts.shape[0] for part in sets])
+    rate = detected / n_cells[:, None]
+    usable = wanted & ((detected > 0).sum(0) >= config.vocabulary.min_sets) & (detected.sum(0) >= config.vocabulary.min_cells)
+    # Ranks within a set make deep plates and shallow droplets comparable.
+    rank = np.argsort(np.argsort(-rate, axis=1), axis=1)
+    best = np.where(usable, rank.min(0), np.iinfo(np.int64).max)
+    order = np.argsort(best, kind="stable")[: config.vocabulary.n_genes]
+    order = order[usable[order]]
+    return order[np.argsort([hgnc.symbols[i] for i in order])]
+
+
+def _normalised(part: CountSet, target_sum: float) -> sp.csr_matrix:
+    total = np.asarray(part.counts.sum(1)).ravel() + part.elsewhere
+    matrix = sp.diags(target_sum / np.maximum(total, 1.0)) @ part.counts
+    matrix.data = np.log1p(matrix.data)
+    return matrix.tocsr()
+
+
+def entropies(sets: list[CountSet], target_sum: float) -> np.ndarray:
+    """Shannon entropy of each gene's log1p values over all cells, divided by the log of their number: 0 to 1."""
+    matrix = sp.vstack([_normalised(part, target_sum) for part in sets]).tocsc().astype(np.float64)
+    share = matrix @ sp.diags(1.0 / np.maximum(np.asarray(matrix.sum(0)).ravel(), 1e-12))
+    share = share.tocsc()
+    share.data = -share.data * np.log(np.maximum(share.data, 1e-300))
+    return np.clip(np.asarray(share.sum(0)).ravel() / np.log(matrix.shape[0]), 0.0, 1.0)
+
+
+def variability(sets: list[CountSet], target_sum: float) -> np.ndarray:
+    """How much more each gene varies than genes of the same mean, in standard deviations; the most over the sets."""
+    best = np.full(sets[0].counts.shape[1], -1.0)
+    for part in sets:
+        matrix = _normalised(part, target_sum)
+        mean = np.asarray(matrix.mean(0)).ravel()
+        square = matrix.copy()
+        square.data **= 2
+        variance = np.asarray(square.mean(0)).ravel() - mean**2
+        seen = np.flatnonzero(mean > 0.005)
+        dispersion = np.log(np.maximum(variance[seen], 1e-12) / mean[seen])
+        for bin_genes in np.array_split(seen[np.argsort(mean[seen])], 20):
+            if len(bin_genes) > 5:
+                inside = dispersion[np.searchsorted(seen, bin_genes)]
+                score = (inside - np.median(inside)) / (inside.std() + 1e-6)
+                best[bin_genes] = np.maximum(best[bin_genes], score)
+    return best
