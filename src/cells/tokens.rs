@@ -246,8 +246,11 @@ fn sampled_cells(n_cells: usize) -> impl Iterator<Item = Range<usize>> {
     } else {
         (N_SAMPLED_RUNS, N_SAMPLED_CELLS / N_SAMPLED_RUNS)
     };
-    let step = (n_cells - run) / (n_runs - 1).max(1);
-    (0..n_runs).map(move |i| i * step..i * step + run)
+    let (last_start, n_steps) = (n_cells - run, (n_runs - 1).max(1));
+    // In two parts, since `last_start * i` may pass 32 bits.
+    (0..n_runs)
+        .map(move |i| last_start / n_steps * i + last_start % n_steps * i / n_steps)
+        .map(move |start| start..start + run)
 }
 
 fn wrong_value(matrix: &dyn CellMatrix, cell: usize, column: u32, problem: String) -> Error {

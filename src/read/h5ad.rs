@@ -1,4 +1,4 @@
-//! AnnData on HDF5, `.h5ad`: `X` as CSR, CSC or dense, `obs` and `var` as groups, or as the tables of anndata 0.6 and older.
+//! The `.h5ad` files of anndata: `X` as CSR, CSC or dense, `obs` and `var` as groups, or as the tables of anndata 0.6 and older.
 
 use super::Source;
 use super::hdf5::{File, Kind, Object};
@@ -27,13 +27,8 @@ pub struct H5ad {
 }
 
 enum Rows {
-    /// `indptr` is `[n_cells + 1]`, rising, from 0 to the number of values.
-    Csr {
-        data: Dataset,
-        indices: Dataset,
-        indptr: Vec<usize>,
-    },
-    Dense(Dataset),
+    Csr(Sparse),
+    Dense(Box<Dataset>),
     Memory(SparseRows),
 }
 
@@ -151,7 +146,7 @@ impl CellMatrix for H5ad {
     fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows> {
         check_rows(&cells, self.n_cells())?;
         match &self.rows {
-            Rows::Csr { data, indices, indptr } => self.read_csr(data, indices, &indptr[cells.start..=cells.end]),
+            Rows::Csr(sparse) => self.read_csr(sparse, &sparse.indptr[cells.start..=cells.end]),
             Rows::Dense(dataset) => self.read_dense(dataset, cells),
             Rows::Memory(rows) => Ok(rows.slice(cells)),
         }
@@ -159,16 +154,16 @@ impl CellMatrix for H5ad {
 }
 
 impl H5ad {
-    fn read_csr(&self, data: &Dataset, indices: &Dataset, indptr: &[usize]) -> Result<SparseRows> {
+    fn read_csr(&self, sparse: &Sparse, indptr: &[usize]) -> Result<SparseRows> {
         let (Some(&start), Some(&end)) = (indptr.first(), indptr.last()) else {
             return Ok(SparseRows::default());
         };
         let mut values = Vec::new();
         self.file
-            .read_values(&format!("{}/data", self.matrix), data, start..end, &mut values)?;
+            .read_values(&format!("{}/data", self.matrix), &sparse.data, start..end, &mut values)?;
         let path = format!("{}/indices", self.matrix);
         let mut genes = Vec::new();
-        self.file.read_indices(&path, indices, start..end, &mut genes)?;
+        self.file.read_indices(&path, &sparse.indices, start..end, &mut genes)?;
         Ok(SparseRows {
             offsets: indptr.iter().map(|&offset| offset - start).collect(),
             genes: checked_indices(&self.file, &path, &genes, start, self.n_genes, "gene")?,
@@ -274,20 +269,20 @@ fn open_matrix(file: &File, path: &str, (obs, n_cells): (&str, usize), (var, n_g
         (_, by_row) => {
             let by_row = by_row == Some(true);
             let sparse = Sparse::open(file, path, if by_row { n_cells } else { n_genes })?;
-            if by_row {
-                let Sparse { data, indices, indptr } = sparse;
-                Ok(Rows::Csr { data, indices, indptr })
+            Ok(if by_row {
+                Rows::Csr(sparse)
             } else {
-                Ok(Rows::Memory(sparse.turned(file, path, n_cells)?))
-            }
+                Rows::Memory(sparse.turned(file, path, n_cells)?)
+            })
         }
     }
 }
 
 /// The three parts of a compressed sparse matrix.
 struct Sparse {
-    data: Dataset,
-    indices: Dataset,
+    data: Box<Dataset>,
+    indices: Box<Dataset>,
+    /// One more than rows (CSR) or columns (CSC); rises from 0 to the number of values.
     indptr: Vec<usize>,
 }
 

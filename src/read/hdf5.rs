@@ -54,7 +54,7 @@ pub(super) struct File {
 /// What stands at a path.
 pub(super) enum Object {
     Group(Group),
-    Dataset(Dataset),
+    Dataset(Box<Dataset>),
 }
 
 impl File {
@@ -107,7 +107,7 @@ impl File {
 
     fn child(&self, group: &Group, name: &str, path: &str) -> Result<Option<Object>> {
         match group.dataset(name) {
-            Ok(dataset) => return Ok(Some(Object::Dataset(dataset))),
+            Ok(dataset) => return Ok(Some(Object::Dataset(Box::new(dataset)))),
             Err(Hdf5Error::DatasetNotFound(_)) => {}
             Err(error) => return Err(self.explain(path, error)),
         }
@@ -119,7 +119,7 @@ impl File {
     }
 
     /// A dataset that must be there.
-    pub(super) fn dataset(&self, path: &str) -> Result<Dataset> {
+    pub(super) fn dataset(&self, path: &str) -> Result<Box<Dataset>> {
         match self.object(path)? {
             Some(Object::Dataset(dataset)) => Ok(dataset),
             Some(Object::Group(_)) => Err(self.wrong(path, "a group; wanted a dataset")),
@@ -167,7 +167,7 @@ impl File {
     }
 
     /// A one-dimensional dataset of numbers, and its length.
-    pub(super) fn numbers(&self, path: &str) -> Result<(Dataset, usize)> {
+    pub(super) fn numbers(&self, path: &str) -> Result<(Box<Dataset>, usize)> {
         let dataset = self.dataset(path)?;
         let &[len] = dataset.shape() else {
             return Err(self.wrong(path, format_args!("{} dimensions; wanted one", dataset.ndim())));
