@@ -5,10 +5,14 @@
 pub mod backend;
 pub mod cells;
 pub mod cpu;
+mod engine;
 pub mod error;
 pub mod gpu;
 pub mod model;
 pub mod read;
+pub mod tasks;
 pub mod write;
 
+pub use engine::{DeviceChoice, DeviceInfo, Info, ModelInfo, ScDiVa};
 pub use error::{Error, Result};
+pub use model::ModelFiles;

@@ -1,6 +1,6 @@
 //! Shape checks that every backend makes before it runs anything.
 
-use super::{Backend, Columns, Epilogue, Matrix};
+use super::{Backend, Columns, Epilogue, Matrix, PackedRows};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -88,4 +88,63 @@ pub(crate) fn linear<B: Backend>(
             ))
         }
     }
+}
+
+/// The largest index of a batch against what it counts.
+pub(crate) fn below(operation: &'static str, argument: &'static str, largest: u32, len: usize) -> Result<()> {
+    if (largest as usize) < len {
+        return Ok(());
+    }
+    Err(Error::argument(
+        operation,
+        argument,
+        format_args!("{largest}, but there are {len}"),
+    ))
+}
+
+/// At least one head of at least one column.
+pub(crate) fn heads(operation: &'static str, n_heads: usize, head_size: usize) -> Result<()> {
+    if n_heads > 0 && head_size > 0 {
+        return Ok(());
+    }
+    Err(Error::argument(
+        operation,
+        "n_heads",
+        format_args!("{n_heads} heads of {head_size} columns"),
+    ))
+}
+
+/// A batch whose parts are equally long and whose cells follow one another without a gap.
+pub(crate) fn packed_rows(rows: &PackedRows) -> Result<()> {
+    const OPERATION: &str = "batch";
+    let n_rows = rows.n_rows();
+    for (argument, len) in [
+        ("values", rows.values.len()),
+        ("masked", rows.masked.len()),
+        ("positions", rows.positions.len()),
+    ] {
+        if len != n_rows {
+            return Err(Error::argument(
+                OPERATION,
+                argument,
+                format_args!("{len} of them for {n_rows} gene ids"),
+            ));
+        }
+    }
+    let mut next_row = 0;
+    for (i, cell) in rows.cells.iter().enumerate() {
+        if cell.first_row != next_row || !(1..=cell.n_rows).contains(&cell.n_keys) {
+            let problem = format!("cell {i} is {cell:?}, wanted first_row {next_row} and n_keys from 1 to n_rows");
+            return Err(Error::argument(OPERATION, "cells", problem));
+        }
+        next_row += cell.n_rows;
+    }
+    if next_row != n_rows || n_rows == 0 {
+        return Err(Error::argument(
+            OPERATION,
+            "cells",
+            format_args!("{next_row} rows of cells for {n_rows} gene ids"),
+        ));
+    }
+    Ok(())
 }

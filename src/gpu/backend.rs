@@ -81,6 +81,7 @@ impl Backend for Gpu {
 
     fn batch(&self, rows: &PackedRows) -> Result<Batch> {
         self.check_alive()?;
+        check::packed_rows(rows)?;
         let cells: Vec<u32> = rows
             .cells
             .iter()
@@ -91,6 +92,8 @@ impl Backend for Gpu {
         Ok(Batch {
             n_rows: rows.n_rows(),
             n_tiles: tiles.len() / 4,
+            max_gene_id: rows.gene_ids.iter().copied().max().unwrap_or(0),
+            max_position: rows.positions.iter().copied().max().unwrap_or(0),
             gene_ids: self.upload(bytemuck::cast_slice(&rows.gene_ids)),
             values: self.upload(bytemuck::cast_slice(&rows.values)),
             masked: self.upload(bytemuck::cast_slice(&rows.masked)),
@@ -116,12 +119,14 @@ impl Backend for Gpu {
     }
 
     fn encode_values(&self, batch: &Batch, weight: &Weight, bias: &Weight) -> Result<Tensor> {
+        check::vector("encode_values", "weight", weight, weight.n_cols())?;
         check::vector("encode_values", "bias", bias, weight.n_cols())?;
         kernels::encode_values::launch(self, batch, weight, bias)
     }
 
     fn add_gene_embedding(&self, x: &mut Tensor, batch: &Batch, table: &Weight) -> Result<()> {
         check::shape("add_gene_embedding", "x", x, batch.n_rows, table.n_cols())?;
+        check::below("add_gene_embedding", "gene_ids", batch.max_gene_id, table.n_rows())?;
         kernels::add_gene_embedding::launch(self, x, batch, table)
     }
 
@@ -132,6 +137,7 @@ impl Backend for Gpu {
 
     fn mask_rows(&self, x: &mut Tensor, batch: &Batch, gene_mask: &Weight, value_mask: &Weight) -> Result<()> {
         check::shape("mask_rows", "x", x, batch.n_rows, gene_mask.n_cols())?;
+        check::vector("mask_rows", "gene_mask", gene_mask, x.n_cols())?;
         check::vector("mask_rows", "value_mask", value_mask, gene_mask.n_cols())?;
         kernels::mask_rows::launch(self, x, batch, gene_mask, value_mask)
     }
@@ -165,6 +171,9 @@ impl Backend for Gpu {
 
     fn linear(&self, x: &Tensor, weight: &Weight, weight_rows: Range<usize>, epilogue: Epilogue<'_, Self>) -> Result<Tensor> {
         check::linear(x, weight, &weight_rows, &epilogue, |batch| batch.n_rows)?;
+        if let Epilogue::Rope { table, batch, .. } = &epilogue {
+            check::below("linear", "positions", batch.max_position, table.n_rows())?;
+        }
         kernels::linear::launch(self, x, weight, weight_rows, &epilogue)
     }
 
@@ -188,6 +197,7 @@ impl Backend for Gpu {
             Queries::AllRows => batch.n_rows,
             Queries::LatentRows => batch.cells.len(),
         };
+        check::heads("attention", n_heads, head_size)?;
         check::columns("attention", "q", &q, n_queries, n_heads * head_size)?;
         check::columns("attention", "k", &k, batch.n_rows, n_heads * head_size)?;
         check::columns("attention", "v", &v, batch.n_rows, n_heads * head_size)?;
@@ -203,6 +213,7 @@ impl Backend for Gpu {
         n_heads: usize,
         head_size: usize,
     ) -> Result<Tensor> {
+        check::heads("attention_weights", n_heads, head_size)?;
         check::columns("attention_weights", "q", &q, batch.n_rows, n_heads * head_size)?;
         check::columns("attention_weights", "k", &k, batch.n_rows, n_heads * head_size)?;
         check::range("attention_weights", "cell", &(cell..cell + 1), batch.cells.len())?;

@@ -58,6 +58,8 @@ pub struct Batch {
     cells: Vec<CellRows>,
     n_rows: usize,
     n_tiles: usize,
+    max_gene_id: u32,
+    max_position: u32,
     gene_ids: Buffer,
     values: Buffer,
     masked: Buffer,

@@ -27,6 +27,8 @@ pub struct Config {
     pub pad_token_id: u32,
     /// Gene id that fills up short cells; never attended.
     pub pad_fill_token_id: u32,
+    /// Gene ids that are no genes: the two paddings, mask, begin, end.
+    pub reserved_ids: Vec<u32>,
     /// Added under the root of `RMSNorm` and of the one `LayerNorm`.
     pub norm_eps: f32,
     /// How counts become values.
@@ -50,6 +52,7 @@ impl Config {
             rope_theta: 10_000.0,
             pad_token_id: 0,
             pad_fill_token_id: 41_815,
+            reserved_ids: vec![0, 1, 41_815, 41_816, 41_817],
             norm_eps: 1e-5,
             preprocess: Preprocess::default(),
             serialization: Serialization::default(),
@@ -83,6 +86,8 @@ impl Config {
         })?;
         let keys = Keys { file, keys };
         let vocab_size = keys.size(&["vocab_size", "VOCAB_SIZE"], None)?;
+        let pad_token_id = keys.id(&["pad_token_id", "PAD_TOKEN_ID"], 0)?;
+        let pad_fill_token_id = keys.id(&["pad_fill_token_id", "PAD_FILL_TOKEN_ID"], vocab_size.saturating_sub(3))?;
         let config = Self {
             name: keys.name()?,
             vocab_size,
@@ -92,8 +97,15 @@ impl Config {
             intermediate_size: keys.size(&["intermediate_size", "D_HID"], None)?,
             max_genes: keys.size(&["max_genes", "MAX_GENE_LEN"], None)?,
             rope_theta: keys.number(&["rope_theta", "ROPE_THETA"], Some(10_000.0))?,
-            pad_token_id: keys.id(&["pad_token_id", "PAD_TOKEN_ID"], 0)?,
-            pad_fill_token_id: keys.id(&["pad_fill_token_id", "PAD_FILL_TOKEN_ID"], vocab_size.saturating_sub(3))?,
+            pad_token_id,
+            pad_fill_token_id,
+            reserved_ids: vec![
+                pad_token_id,
+                keys.id(&["mask_token_id", "MASK_TOKEN_ID"], 1)?,
+                pad_fill_token_id,
+                keys.id(&["bos_token_id", "BOS_TOKEN_ID"], vocab_size.saturating_sub(2))?,
+                keys.id(&["eos_token_id", "EOS_TOKEN_ID"], vocab_size.saturating_sub(1))?,
+            ],
             #[expect(clippy::cast_possible_truncation, reason = "the model computes in f32")]
             norm_eps: keys.number(&["norm_eps", "NORM_EPS"], Some(1e-5))? as f32,
             preprocess: keys.part("preprocess")?,

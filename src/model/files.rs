@@ -32,6 +32,35 @@ impl ModelFiles {
         }
     }
 
+    /// The files of a folder. Files of other names in it are left alone.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder or a file cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn from_folder(path: &std::path::Path) -> Result<Self> {
+        let mut files = Self::new(path.display().to_string());
+        for (name, file) in crate::read::folder(path, &["", "heads"])? {
+            files.insert(name, Arc::new(file));
+        }
+        Ok(files)
+    }
+
+    /// The model that is part of this library, `models/mini`.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn embedded() -> Self {
+        let mut files = Self::new("models/mini");
+        files.insert("config.json", Arc::new(include_bytes!("../../models/mini/config.json")));
+        files.insert(
+            "model.safetensors",
+            Arc::new(include_bytes!("../../models/mini/model.safetensors")),
+        );
+        files.insert("vocab.tsv", Arc::new(include_bytes!("../../models/mini/vocab.tsv")));
+        let head = include_bytes!("../../models/mini/heads/cell_types.safetensors");
+        files.insert("heads/cell_types.safetensors", Arc::new(head));
+        files
+    }
+
     /// Adds a file under its name inside the model folder.
     pub fn insert(&mut self, file: impl Into<String>, source: Arc<dyn Source>) {
         self.files.insert(file.into(), source);

@@ -39,6 +39,18 @@ pub struct Output {
     pub attention: Vec<Vec<f32>>,
 }
 
+impl Output {
+    /// Puts the cells of `next` behind these.
+    pub fn append(&mut self, next: Self) {
+        self.latent.extend(next.latent);
+        self.mean.extend(next.mean);
+        self.hidden.extend(next.hidden);
+        self.gene_logits.extend(next.gene_logits);
+        self.values.extend(next.values);
+        self.attention.extend(next.attention);
+    }
+}
+
 /// A model whose weights are on a device.
 pub struct Model<B: Backend> {
     backend: B,
@@ -71,6 +83,11 @@ impl<B: Backend> Model<B> {
     /// The device.
     pub const fn backend(&self) -> &B {
         &self.backend
+    }
+
+    /// Gives the device back; the weights are dropped.
+    pub fn into_backend(self) -> B {
+        self.backend
     }
 
     /// The checkpoint that was loaded.

@@ -6,6 +6,7 @@ mod config;
 mod files;
 mod forward;
 mod head;
+pub mod self_test;
 mod tensors;
 mod weights;
 

@@ -41,6 +41,42 @@ impl FileSource {
     }
 }
 
+/// The files directly in some subfolders of a folder (`""` is the folder itself), by their names with `/` between. A subfolder
+/// that is not there has no files.
+///
+/// # Errors
+/// [`Error::Io`] when the folder or one of the files cannot be read.
+pub fn folder(path: &Path, subfolders: &[&str]) -> Result<Vec<(String, FileSource)>> {
+    let mut files = Vec::new();
+    for subfolder in subfolders {
+        let folder = path.join(subfolder);
+        let failed = |source: io::Error| Error::Io {
+            file: folder.display().to_string(),
+            source,
+        };
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !subfolder.is_empty() => continue,
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            // Asked of the file, not of the entry, so that links are followed.
+            if !entry.path().is_file() {
+                continue;
+            }
+            if let Some(name) = entry.file_name().to_str() {
+                let name = if subfolder.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{subfolder}/{name}")
+                };
+                files.push((name, FileSource::open(&entry.path())?));
+            }
+        }
+    }
+    Ok(files)
+}
+
 impl Source for FileSource {
     fn size(&self) -> u64 {
         self.size

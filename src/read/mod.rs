@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use file::FileSource;
+pub use file::{FileSource, folder};
 pub use h5ad::H5ad;
 pub use table::Table;
 

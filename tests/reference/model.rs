@@ -4,6 +4,7 @@ use super::ops::{layer_norm, relu, rms_norm};
 use super::random::{Stream, tensor_mat};
 use super::{Mat, dot, matmul, silu, softmax};
 use rayon::prelude::*;
+use std::collections::HashMap;
 
 /// The sizes of a model. The fixed ones: norm eps 1e-5, pad token 0, mask token 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,19 +121,27 @@ pub struct Answer {
     pub attention: Vec<Mat>,
 }
 
-/// The model with random weights of a seed; tensors are made when they are needed.
+/// The model with random weights of a seed, which are made when they are needed, or with those that are given.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub sizes: Sizes,
     pub seed: u64,
+    pub given: HashMap<String, Mat>,
 }
 
 impl Model {
     pub fn new(sizes: Sizes, seed: u64) -> Self {
-        Self { sizes, seed }
+        Self {
+            sizes,
+            seed,
+            given: HashMap::new(),
+        }
     }
 
     fn tensor(&self, name: &str) -> Mat {
+        if let Some(given) = self.given.get(name) {
+            return given.clone();
+        }
         let tensors = self.sizes.tensors();
         let (name, shape) = tensors
             .iter()

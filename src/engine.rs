@@ -1,0 +1,337 @@
+//! A model on the device that was chosen: the public face of the library.
+
+use crate::backend::Backend;
+use crate::cells::{CellMatrix, Tokenizer, Vocabulary};
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, GpuInfo, GpuOptions};
+use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
+use crate::tasks::{self, AnnotateOptions, Annotation, Embedding, OnProgress, Runner};
+use serde::Serialize;
+use std::str::FromStr;
+
+/// Rows of one batch at the most: enough to fill a large GPU, little enough that a slow one shows progress.
+const MAX_BATCH_ROWS: usize = 8_192;
+
+/// How often a lost device is opened again in one task.
+const MAX_LOSSES: usize = 2;
+
+/// Which device computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// A real GPU if there is one that works, else the CPU; [`DeviceInfo::reason`] says why.
+    #[default]
+    Auto,
+    /// Any adapter, software ones too; an error when there is none.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "gpu" => Ok(Self::Gpu),
+            "cpu" => Ok(Self::Cpu),
+            other => Err(Error::argument(
+                "open",
+                "device",
+                format_args!("{other:?}, wanted auto, gpu or cpu"),
+            )),
+        }
+    }
+}
+
+/// The device in use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceInfo {
+    /// `gpu` or `cpu`.
+    pub kind: &'static str,
+    /// The adapter, or what the CPU computes with.
+    pub name: String,
+    /// Why this device, when [`DeviceChoice::Auto`] passed over another.
+    pub reason: Option<String>,
+    /// More about a GPU.
+    pub gpu: Option<GpuInfo>,
+}
+
+/// The model in use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelInfo {
+    /// The sizes.
+    pub config: Config,
+    /// All parameters.
+    pub n_parameters: usize,
+    /// Genes of the vocabulary; `None` when the model has none.
+    pub n_genes: Option<usize>,
+    /// Names of the heads.
+    pub heads: Vec<String>,
+}
+
+/// What is in use.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Info {
+    /// Version of this library.
+    pub version: &'static str,
+    /// The device.
+    pub device: DeviceInfo,
+    /// The model.
+    pub model: ModelInfo,
+}
+
+/// A model on a device.
+///
+/// ```no_run
+/// # async fn example() -> scdiva::Result<()> {
+/// use scdiva::{DeviceChoice, ModelFiles, ScDiVa, read};
+/// use std::{ops::ControlFlow, path::Path, sync::Arc};
+///
+/// let files = ModelFiles::from_folder(Path::new("models/mini"))?;
+/// let mut scdiva = ScDiVa::open(files, DeviceChoice::Auto).await?;
+/// let source = Arc::new(read::FileSource::open(Path::new("pbmc.h5ad"))?);
+/// let matrix = read::open("pbmc.h5ad", source, scdiva.vocabulary())?;
+/// let annotation = scdiva.annotate(&*matrix, &Default::default(), &mut |_| ControlFlow::Continue(())).await?;
+/// println!("{}: {}", matrix.cell_names()[0], annotation.label(0).unwrap_or("none"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ScDiVa {
+    files: ModelFiles,
+    vocabulary: Option<Vocabulary>,
+    reason: Option<String>,
+    loaded: Loaded,
+    n_losses: usize,
+}
+
+#[derive(Debug)]
+enum Loaded {
+    Cpu(Model<Cpu>),
+    Gpu(Model<Gpu>),
+}
+
+/// Runs an expression on the model, whichever device it is on.
+macro_rules! on_device {
+    ($loaded:expr, $model:ident => $body:expr) => {
+        match $loaded {
+            Loaded::Cpu($model) => $body,
+            Loaded::Gpu($model) => $body,
+        }
+    };
+}
+
+impl ScDiVa {
+    /// Opens a device, lets it prove itself on a small model with a stored answer, and brings the weights to it.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Io`] for the model's files; [`Error::NoDevice`], [`Error::Device`] when `device` is not to be had.
+    pub async fn open(files: ModelFiles, device: DeviceChoice) -> Result<Self> {
+        let checkpoint = Checkpoint::open(&files)?;
+        let config = &checkpoint.config;
+        let vocabulary = match files.get("vocab.tsv") {
+            None => None,
+            Some(_) => Some(Vocabulary::parse(
+                &files.path("vocab.tsv"),
+                &files.read("vocab.tsv")?,
+                config.vocab_size,
+                &config.reserved_ids,
+            )?),
+        };
+        let (loaded, reason) = match device {
+            DeviceChoice::Cpu => (cpu(checkpoint).await?, None),
+            DeviceChoice::Gpu => (gpu(checkpoint, true).await?, None),
+            DeviceChoice::Auto => match gpu(checkpoint.clone(), false).await {
+                Ok(loaded) => (loaded, None),
+                Err(e @ (Error::NoDevice(_) | Error::Device { .. } | Error::DeviceLost { .. })) => {
+                    (cpu(checkpoint).await?, Some(e.to_string()))
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        Ok(Self {
+            files,
+            vocabulary,
+            reason,
+            loaded,
+            n_losses: 0,
+        })
+    }
+
+    /// What is in use.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        let (kind, gpu) = match &self.loaded {
+            Loaded::Cpu(_) => ("cpu", None),
+            Loaded::Gpu(model) => ("gpu", Some(model.backend().info().clone())),
+        };
+        let checkpoint = on_device!(&self.loaded, model => model.checkpoint());
+        Info {
+            version: env!("CARGO_PKG_VERSION"),
+            device: DeviceInfo {
+                kind,
+                name: on_device!(&self.loaded, model => model.backend().name()),
+                reason: self.reason.clone(),
+                gpu,
+            },
+            model: ModelInfo {
+                config: checkpoint.config.clone(),
+                n_parameters: checkpoint.n_parameters(),
+                n_genes: self.vocabulary.as_ref().map(|v| v.genes().len()),
+                heads: self.files.heads(),
+            },
+        }
+    }
+
+    /// The sizes of the model.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &on_device!(&self.loaded, model => model.checkpoint()).config
+    }
+
+    /// The genes that the model knows, for [`crate::read::open`]; `None` for a model without `vocab.tsv`.
+    #[must_use]
+    pub const fn vocabulary(&self) -> Option<&Vocabulary> {
+        self.vocabulary.as_ref()
+    }
+
+    /// Matches a matrix with the model; its report says what was found and decided. [`ScDiVa::annotate`] and [`ScDiVa::embed`] do this themselves.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the model has no `vocab.tsv`, and whatever [`Tokenizer::new`] finds wrong with the matrix.
+    pub fn tokenizer<'a>(&self, matrix: &'a dyn CellMatrix) -> Result<Tokenizer<'a>> {
+        let config = self.config();
+        let Some(vocabulary) = &self.vocabulary else {
+            self.files.require("vocab.tsv")?;
+            return Err(Error::file(
+                self.files.path("vocab.tsv"),
+                "file",
+                "not read when the model was opened",
+            ));
+        };
+        Tokenizer::new(matrix, vocabulary, &config.preprocess, config.serialization, config.max_genes)
+    }
+
+    /// Reads a head: the one named, or the model's only one.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there is none or the choice is open, [`Error::File`] when it is broken.
+    pub fn head(&self, name: Option<&str>) -> Result<Head> {
+        let heads = self.files.heads();
+        let name = match (name, heads.as_slice()) {
+            (Some(name), heads) if heads.iter().any(|head| head == name) => name,
+            (None, [only]) => only,
+            (name, heads) => {
+                let wanted = if heads.is_empty() {
+                    "but the model has no heads/NAME.safetensors".to_owned()
+                } else {
+                    format!("wanted one of {}", heads.join(", "))
+                };
+                return Err(Error::argument(
+                    "annotate",
+                    "head",
+                    format_args!("{}, {wanted}", name.unwrap_or("none given")),
+                ));
+            }
+        };
+        Head::open(&self.files, name, self.config().hidden_size)
+    }
+
+    /// Cell types of all cells. Source: spec section 6.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the matrix or the head; [`Error::Cancelled`]; [`Error::DeviceLost`] after two losses.
+    pub async fn annotate(
+        &mut self,
+        matrix: &dyn CellMatrix,
+        options: &AnnotateOptions,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Annotation> {
+        let head = self.head(options.head.as_deref())?;
+        let tokenizer = self.tokenizer(matrix)?;
+        self.n_losses = 0;
+        tasks::annotate(self, &head, &tokenizer, options, on_progress).await
+    }
+
+    /// The cell embeddings, D numbers a cell.
+    ///
+    /// # Errors
+    /// As [`ScDiVa::annotate`].
+    pub async fn embed(&mut self, matrix: &dyn CellMatrix, on_progress: &mut OnProgress<'_>) -> Result<Embedding> {
+        let tokenizer = self.tokenizer(matrix)?;
+        let n_cols = self.config().hidden_size;
+        self.n_losses = 0;
+        tasks::embed(self, n_cols, &tokenizer, on_progress).await
+    }
+
+    /// The forward pass on tokens, batch after batch. Source: spec section 3.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for tokens that do not fit the model; [`Error::Device`]; [`Error::DeviceLost`] after two losses.
+    pub async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
+        self.n_losses = 0;
+        let mut whole = Output::default();
+        let mut first = 0;
+        while first < cells.len() {
+            let mut n_rows = 0;
+            let fitting = cells[first..].iter().take_while(|cell| {
+                n_rows += cell.gene_ids.len() + 1;
+                n_rows <= self.max_rows()
+            });
+            let end = first + fitting.count().max(1);
+            whole.append(self.run(&cells[first..end], want).await?);
+            first = end;
+        }
+        Ok(whole)
+    }
+
+    /// Takes the device away, as a driver reset would. For tests of recovery; does nothing on the CPU.
+    #[doc(hidden)]
+    pub fn lose_device(&self) {
+        if let Loaded::Gpu(model) = &self.loaded {
+            model.backend().destroy();
+        }
+    }
+
+    /// One batch; a lost device is opened again and the batch repeated.
+    async fn run(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
+        loop {
+            match on_device!(&self.loaded, model => model.forward(cells, want).await) {
+                Err(Error::DeviceLost { .. }) if self.n_losses < MAX_LOSSES => {
+                    self.n_losses += 1;
+                    // The same kind of device as before: nothing is swapped silently.
+                    self.loaded = gpu(Checkpoint::open(&self.files)?, true).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Runner for ScDiVa {
+    fn max_rows(&self) -> usize {
+        on_device!(&self.loaded, model => model.max_rows()).min(MAX_BATCH_ROWS)
+    }
+
+    async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
+        self.run(cells, want).await
+    }
+}
+
+async fn cpu(checkpoint: Checkpoint) -> Result<Loaded> {
+    Ok(Loaded::Cpu(Model::load(self_test::prove(Cpu::new()).await?, checkpoint)?))
+}
+
+async fn gpu(checkpoint: Checkpoint, allow_software: bool) -> Result<Loaded> {
+    let options = GpuOptions {
+        allow_software,
+        ..GpuOptions::default()
+    };
+    Ok(Loaded::Gpu(Model::load(
+        self_test::prove(Gpu::open(options).await?).await?,
+        checkpoint,
+    )?))
+}
