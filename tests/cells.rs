@@ -228,9 +228,22 @@ fn the_column_of_names_that_fits_best_is_taken() {
         &[&[1.0; 4]],
     );
     let found = GeneMatch::new(&matrix, &four_genes()).unwrap();
-    assert_eq!((found.column.as_str(), found.n_matched), ("gene_ids", 3));
+    assert_eq!((found.columns, found.n_matched), (vec!["gene_ids".to_owned()], 3));
     let matrix = Memory::new(&[("_index", ids), ("copy", ids)], &[&[1.0; 4]]);
-    assert_eq!(GeneMatch::new(&matrix, &four_genes()).unwrap().column, "_index");
+    assert_eq!(GeneMatch::new(&matrix, &four_genes()).unwrap().columns, ["_index"]);
+}
+
+#[test]
+fn a_second_column_names_what_the_best_one_does_not() {
+    let ids: &[&str] = &["ENSG00000000004", "ENSG00000000003", "", "ENSG00000000009"];
+    let symbols: &[&str] = &["old-name", "TWIN2", "RARE", "COMMON"];
+    let note: &[&str] = &["see", "", "", "TWIN2"];
+    let matrix = Memory::new(&[("_index", ids), ("symbols", symbols), ("notes", note)], &[&[1.0; 4]]);
+    let found = GeneMatch::new(&matrix, &four_genes()).unwrap();
+    // Gene 1 is what the better column says; `notes` names too few genes to be asked.
+    assert_eq!(found.columns, ["symbols", "_index"]);
+    assert_eq!(found.positions, [Some(0), Some(2), Some(3), Some(0)]);
+    assert_eq!((found.n_matched, found.n_merged), (3, 1));
 }
 
 #[test]

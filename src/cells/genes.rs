@@ -1,6 +1,6 @@
 //! The genes that a model knows, and how the genes of a file are found among them.
 
-use super::CellMatrix;
+use super::{CellMatrix, GeneColumn};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -157,6 +157,10 @@ impl Vocabulary {
             .count()
     }
 
+    fn find_all<'a>(&'a self, names: &'a [String]) -> impl ExactSizeIterator<Item = Found> + 'a {
+        names.iter().map(|name| self.find(name))
+    }
+
     /// An Ensembl id, its version dropped, else a symbol, else an alias. A name with two meanings means nothing here: never guess.
     fn find(&self, name: &str) -> Found {
         if let Some(&position) = self.by_ensembl_id.get(without_version(name)) {
@@ -188,15 +192,15 @@ fn without_version(name: &str) -> &str {
 /// Which gene of the model each column of a matrix is.
 #[derive(Debug, Clone)]
 pub struct GeneMatch {
-    /// The file's column of names that fits best.
-    pub column: String,
+    /// The file's columns of names that were used, the one that fits best first; the others for genes that it does not settle.
+    pub columns: Vec<String>,
     /// `[n_genes]`: a position in [`Vocabulary::genes`].
     pub positions: Vec<Option<usize>>,
     /// How many genes of the vocabulary are in the file.
     pub n_matched: usize,
     /// How many columns of the matrix are added to another because both are the same gene.
     pub n_merged: usize,
-    /// How many names mean two genes of the vocabulary and are left out.
+    /// How many columns of the matrix have a name that means two genes of the vocabulary, and are left out.
     pub n_ambiguous: usize,
     /// Matched genes over the genes of the file or of the vocabulary, whichever are fewer. So a file with all 32,000 genes passes
     /// against a vocabulary of 8,000, and a file of 700 chosen genes too, while a file in another name space does not.
@@ -204,54 +208,61 @@ pub struct GeneMatch {
 }
 
 impl GeneMatch {
-    /// Tries every column of names that the file has and takes the one with the most genes, the first of equals.
+    /// Tries every column of names that the file has. The one with the most genes goes first; what it does not settle is looked up in
+    /// the next best, among the columns that reach [`MIN_SHARE`] on their own, so that only columns that do name genes are asked.
     ///
     /// # Errors
     /// [`Error::File`] when less than [`MIN_SHARE`] of the genes match, with names from both sides.
     pub fn new(matrix: &dyn CellMatrix, vocabulary: &Vocabulary) -> Result<Self> {
-        let best = matrix
+        let mut columns: Vec<(&GeneColumn, Self)> = matrix
             .gene_columns()
             .iter()
-            .map(|column| (column, Self::of_column(&column.name, &column.genes, vocabulary)))
-            .reduce(|best, next| if next.1.n_matched > best.1.n_matched { next } else { best });
-        let Some((column, best)) = best else {
+            .map(|column| {
+                (
+                    column,
+                    Self::count(vocabulary, vec![column.name.clone()], vocabulary.find_all(&column.genes)),
+                )
+            })
+            .collect();
+        // Stable: of equals the first in the file, which is its index.
+        columns.sort_by_key(|(_, matched)| std::cmp::Reverse(matched.n_matched));
+        let Some((column, best)) = columns.first() else {
             return Err(Error::file(matrix.file(), "var", "no names of genes"));
         };
-        if best.share >= MIN_SHARE {
-            return Ok(best);
+        if best.share < MIN_SHARE {
+            return Err(too_few(matrix.file(), column, best, vocabulary));
         }
-        let place = format!("gene names in `{}`", best.column);
-        let fewer = column.genes.len().min(vocabulary.genes.len());
-        let theirs: Vec<&str> = column
-            .genes
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !name.is_empty())
-            .take(3)
-            .collect();
-        let ours: Vec<String> = vocabulary
-            .genes
-            .iter()
-            .take(3)
-            .map(|gene| format!("{} ({})", gene.symbol, gene.ensembl_id))
-            .collect();
-        let problem = format!(
-            "{} of {fewer} genes match ({:.1} %; wanted {:.0} %): the file has {}, …; the model knows {}, …",
-            best.n_matched,
-            100.0 * best.share,
-            100.0 * MIN_SHARE,
-            theirs.join(", "),
-            ours.join(", "),
-        );
-        Err(Error::file(matrix.file(), place, problem))
+        columns.retain(|(_, matched)| matched.share >= MIN_SHARE);
+
+        let mut found = vec![Found::Nothing; matrix.n_genes()];
+        let mut used = Vec::new();
+        for (column, _) in columns {
+            let mut n_settled = 0;
+            for (found, next) in found.iter_mut().zip(vocabulary.find_all(&column.genes)) {
+                let settles = match found {
+                    Found::Gene(_) => false,
+                    Found::Ambiguous => matches!(next, Found::Gene(_)),
+                    Found::Nothing => next != Found::Nothing,
+                };
+                if settles {
+                    *found = next;
+                    n_settled += usize::from(matches!(next, Found::Gene(_)));
+                }
+            }
+            if n_settled > 0 {
+                used.push(column.name.clone());
+            }
+        }
+        Ok(Self::count(vocabulary, used, found.into_iter()))
     }
 
-    fn of_column(column: &str, names: &[String], vocabulary: &Vocabulary) -> Self {
+    /// Counts what was found.
+    fn count(vocabulary: &Vocabulary, columns: Vec<String>, found: impl ExactSizeIterator<Item = Found>) -> Self {
+        let fewer = found.len().min(vocabulary.genes.len()).max(1);
         let mut seen = vec![false; vocabulary.genes.len()];
         let (mut n_matched, mut n_merged, mut n_ambiguous) = (0, 0, 0);
-        let positions = names
-            .iter()
-            .map(|name| match vocabulary.find(name) {
+        let positions = found
+            .map(|found| match found {
                 Found::Gene(position) => {
                     let seen = seen.get_mut(position)?;
                     *(if *seen { &mut n_merged } else { &mut n_matched }) += 1;
@@ -266,12 +277,36 @@ impl GeneMatch {
             })
             .collect();
         Self {
-            column: column.to_owned(),
+            columns,
             positions,
             n_matched,
             n_merged,
             n_ambiguous,
-            share: n_matched as f64 / names.len().min(vocabulary.genes.len()).max(1) as f64,
+            share: n_matched as f64 / fewer as f64,
         }
     }
+}
+
+fn too_few(file: &str, column: &GeneColumn, best: &GeneMatch, vocabulary: &Vocabulary) -> Error {
+    let fewer = column.genes.len().min(vocabulary.genes.len());
+    let theirs = column
+        .genes
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .take(3);
+    let ours = vocabulary
+        .genes
+        .iter()
+        .take(3)
+        .map(|gene| format!("{} ({})", gene.symbol, gene.ensembl_id));
+    let problem = format!(
+        "{} of {fewer} genes match ({:.1} %; wanted {:.0} %): the file has {}, …; the model knows {}, …",
+        best.n_matched,
+        100.0 * best.share,
+        100.0 * MIN_SHARE,
+        theirs.collect::<Vec<_>>().join(", "),
+        ours.collect::<Vec<_>>().join(", "),
+    );
+    Error::file(file, format_args!("gene names in `{}`", column.name), problem)
 }

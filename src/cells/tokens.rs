@@ -25,8 +25,8 @@ pub struct InputReport {
     pub n_cells: usize,
     /// Genes in the file.
     pub n_genes: usize,
-    /// The column of gene names that was used.
-    pub gene_column: String,
+    /// [`GeneMatch::columns`].
+    pub gene_columns: Vec<String>,
     /// [`GeneMatch::n_matched`].
     pub n_matched: usize,
     /// Genes that the model knows.
@@ -55,7 +55,9 @@ impl Display for InputReport {
         write!(
             out,
             "  genes: {} of the model's {} found by `{}` ({share:.1} %)",
-            self.n_matched, self.n_vocabulary, self.gene_column
+            self.n_matched,
+            self.n_vocabulary,
+            self.gene_columns.join("` and `")
         )?;
         if self.n_merged > 0 {
             write!(
@@ -129,7 +131,7 @@ impl<'a> Tokenizer<'a> {
             note: matrix.note().map(str::to_owned),
             n_cells: matrix.n_cells(),
             n_genes: matrix.n_genes(),
-            gene_column: genes.column,
+            gene_columns: genes.columns,
             n_matched: genes.n_matched,
             n_vocabulary: vocabulary.genes().len(),
             n_merged: genes.n_merged,
