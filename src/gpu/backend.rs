@@ -59,20 +59,15 @@ impl Backend for Gpu {
         }
         let mut slices = Vec::new();
         let mut chunk = Vec::new();
-        let mut unsettled = 0;
         for start in (0..n_rows).step_by(slice_len) {
             let rows = start..(start + slice_len).min(n_rows);
-            let buffer = self.buffer(rows.len() * n_cols * 4);
+            let buffer = self.exact_buffer(rows.len() * n_cols * 4);
             for first in rows.clone().step_by((CHUNK / n_cols).max(1)) {
                 let part = first..(first + (CHUNK / n_cols).max(1)).min(rows.end);
                 chunk.resize(part.len() * n_cols, 0.0);
                 read(part.clone(), &mut chunk)?;
                 self.write(&buffer, ((first - start) * n_cols * 4) as u64, bytemuck::cast_slice(&chunk));
-                unsettled += chunk.len();
-                if unsettled > 4 * CHUNK {
-                    self.settle()?;
-                    unsettled = 0;
-                }
+                self.settle(chunk.len() as u64 * 4)?;
             }
             slices.push(Slice { rows, buffer });
         }

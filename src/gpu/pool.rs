@@ -32,15 +32,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Buffer {
-    /// Takes a free buffer, or has one made by `create(size)`.
+    /// Takes a free buffer, or has one made by `create(size)`. `size` is rounded up by [`size_class`] before.
     pub(super) fn take(
         pool: &Arc<Mutex<Pool>>,
         size: u64,
-        most: u64,
         usage: wgpu::BufferUsages,
         create: impl FnOnce(u64) -> wgpu::Buffer,
     ) -> Self {
-        let key = (size_class(size).min(most.max(size)), usage);
+        let key = (size, usage);
         let mut state = lock(pool);
         let (id, raw) = match state.free.get_mut(&key).and_then(Vec::pop) {
             Some(found) => {
@@ -85,7 +84,7 @@ impl Drop for Buffer {
 }
 
 /// Rounds up to an eighth of a power of two, so that batches of nearly the same size share buffers and at most an eighth is wasted.
-fn size_class(size: u64) -> u64 {
+pub(super) fn size_class(size: u64) -> u64 {
     let step = (size.max(256).next_power_of_two() / 8).max(256);
     size.max(1).div_ceil(step) * step
 }

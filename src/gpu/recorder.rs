@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::kernel::{Access, Kernel};
-use super::pool::{Buffer, lock};
+use super::pool::{Buffer, lock, size_class};
 use crate::error::Result;
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,6 +10,10 @@ use std::pin::Pin;
 
 /// WebGPU guarantees that uniform offsets may be multiples of this.
 const SLOT: u64 = 256;
+/// What every buffer but staging is used for.
+const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_DST)
+    .union(wgpu::BufferUsages::COPY_SRC);
 /// Dispatches between two submits at the most.
 const N_SLOTS: u64 = 1024;
 /// More bind groups than this would mean that sizes never repeat; then keeping them is no use.
@@ -28,6 +32,8 @@ pub(super) struct Recorder {
     params: wgpu::Buffer,
     params_bytes: Vec<u8>,
     flops: u64,
+    /// Bytes uploaded since the driver last freed its copies.
+    unsettled: u64,
     /// Work between two submits: about a tenth of a second, so that no watchdog takes a slow device away.
     most_flops: u64,
     layouts: HashMap<&'static str, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
@@ -50,6 +56,7 @@ impl Recorder {
             }),
             params_bytes: Vec::new(),
             flops: 0,
+            unsettled: 0,
             most_flops: if software { 500_000_000 } else { 50_000_000_000 },
             layouts: HashMap::new(),
             pipelines: HashMap::new(),
@@ -199,13 +206,18 @@ impl Gpu {
 
     /// A buffer for storage, from the pool.
     pub(super) fn buffer(&self, size: usize) -> Buffer {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        self.pooled(size as u64, usage)
+        let size = size as u64;
+        self.pooled(size_class(size).min(self.opened.info.max_buffer_size.max(size)), STORAGE)
+    }
+
+    /// A buffer for storage of just this size: weights stay, so rounding them up would only waste memory.
+    pub(super) fn exact_buffer(&self, size: usize) -> Buffer {
+        self.pooled((size as u64).next_multiple_of(4), STORAGE)
     }
 
     fn pooled(&self, size: u64, usage: wgpu::BufferUsages) -> Buffer {
         let device = &self.opened.device;
-        Buffer::take(&self.pool, size, self.opened.info.max_buffer_size, usage, |size| {
+        Buffer::take(&self.pool, size, usage, |size| {
             let mut recorder = lock(&self.recorder);
             recorder.scoped(device, format!("allocate {size} bytes"), |_| {
                 device.create_buffer(&wgpu::BufferDescriptor {
@@ -227,8 +239,18 @@ impl Gpu {
         }
     }
 
-    /// Lets the driver free what it kept for earlier writes.
-    pub(super) fn settle(&self) -> Result<()> {
+    /// Counts bytes of large uploads and, every few of them, lets the driver free the copies that it kept.
+    pub(super) fn settle(&self, bytes: u64) -> Result<()> {
+        const MOST: u64 = 8 << 20;
+        let unsettled = {
+            let mut recorder = lock(&self.recorder);
+            recorder.unsettled += bytes;
+            recorder.unsettled
+        };
+        if unsettled < MOST {
+            return Ok(());
+        }
+        lock(&self.recorder).unsettled = 0;
         self.opened.queue.submit([]);
         self.wait("upload")
     }
@@ -248,7 +270,7 @@ impl Gpu {
     pub(super) async fn read(&self, buffer: &Buffer, size: usize) -> Result<Vec<u8>> {
         self.check_alive()?;
         let bytes = size as u64;
-        let staging = self.pooled(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let staging = self.pooled(size_class(bytes), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         let (Some(from), Some(to)) = (buffer.raw(), staging.raw()) else {
             return Err(self.error("download", "the buffer is gone"));
         };
