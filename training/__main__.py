@@ -6,7 +6,6 @@ import argparse
 import os
 from pathlib import Path
 
-
 # Threads that wait by spinning take the time of those that work as soon as the machine has other work too (measured: four
 # times slower steps). Read when torch loads its thread pool, hence set before any import of it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -48,6 +48,14 @@ class CountSet:
             return CountSet(path.stem, matrix, file["elsewhere"], file["allowed"])
 
 
+def normalised(part: CountSet, target_sum: float) -> sp.csr_matrix:
+    """log1p of the counts scaled to `target_sum` a cell, the counts elsewhere included in what is scaled."""
+    total = np.asarray(part.counts.sum(1)).ravel() + part.elsewhere
+    matrix = (sp.diags(target_sum / np.maximum(total, 1.0)) @ part.counts).tocsr()
+    matrix.data = np.log1p(matrix.data)
+    return matrix
+
+
 def read_counts(path: Path, table: GeneTable) -> tuple[anndata.AnnData, sp.csr_matrix, np.ndarray]:
     """A file, its counts over the genes of `table` (several columns of one gene summed), and the counts elsewhere."""
     data = anndata.read_h5ad(path)

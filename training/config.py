@@ -30,6 +30,7 @@ class VocabularyConfig:
     min_sets: int  # a gene must be detected in at least so many sets
     min_cells: int  # and in at least so many cells of the whole population
     locus_types: tuple[str, ...]  # HGNC locus types that may enter
+    lineage_genes: tuple[str, ...]  # enter in any case, when they are seen at all
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class StageConfig:
     scored_positions: int = 0  # pretraining: masked positions a step whose loss is computed
     value_weight: float = 10.0  # pretraining: weight of the value loss (the paper's 10)
     masked_weight: float = 0.0  # fine-tuning: weight of the pretraining loss, kept as a regulariser
-    class_balance: float = 0.0  # fine-tuning: 0 draws cells as they come, 1 draws every type equally often
+    class_balance: float = 0.0  # fine-tuning: 0 draws cells as they come, 1 every type equally often
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class LabelConfig:
 
     name: str
     ontology_id: str
+    prior: float = 0.0  # log odds added to the head's bias on export
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ class SetConfig:
     """
 
     file: str
-    weight: float  # how often cells are drawn from this set, relative to sqrt(its size)
+    weight: float  # how often its cells are drawn
     label_column: str = ""
+    votes: bool = False  # trains the regression that votes on unlabelled blood
+    vote: bool = False  # unlabelled blood, to be voted on
     exclude_column: str = ""  # cells flagged here are in another training set too
     labels: dict[str, tuple[str, ...]] | None = None
 
@@ -108,6 +112,7 @@ class Config:
     vocabulary: VocabularyConfig
     augment: AugmentConfig
     pretrain: StageConfig
+    warm: StageConfig
     finetune: StageConfig
     labels: tuple[LabelConfig, ...]
     sets: tuple[SetConfig, ...]
@@ -123,7 +128,7 @@ def read_config(path: Path) -> Config:
     checks = tuple(
         CheckConfig(**{**entry, "exclude_columns": tuple(entry.get("exclude_columns", ()))}) for entry in raw["checks"]
     )
-    vocabulary = {**raw["vocabulary"], "locus_types": tuple(raw["vocabulary"]["locus_types"])}
+    vocabulary = {key: tuple(value) if isinstance(value, list) else value for key, value in raw["vocabulary"].items()}
     return Config(
         seed=raw["seed"],
         threads=raw["threads"],
@@ -133,6 +138,7 @@ def read_config(path: Path) -> Config:
         vocabulary=VocabularyConfig(**vocabulary),
         augment=AugmentConfig(**raw["augment"]),
         pretrain=StageConfig(**raw["pretrain"]),
+        warm=StageConfig(**raw["warm"]),
         finetune=StageConfig(**raw["finetune"]),
         labels=labels,
         sets=sets,
@@ -142,8 +148,7 @@ def read_config(path: Path) -> Config:
 
 def _read_set(entry: dict, known: set[str], path: Path) -> SetConfig:
     mapping = {
-        native: (allowed,) if isinstance(allowed, str) else tuple(allowed)
-        for native, allowed in entry.get("labels", {}).items()
+        native: (allowed,) if isinstance(allowed, str) else tuple(allowed) for native, allowed in entry.get("labels", {}).items()
     }
     for native, allowed in mapping.items():
         if unknown := set(allowed) - known:

@@ -56,5 +56,5 @@ def simulate(config: Config, data: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "pbmc_simulated.h5ad"
     result.write_h5ad(path, compression="gzip", compression_opts=9)
-    per_cell = np.diff(matrix.indptr)
-    print(f"{path}: {matrix.shape[0]} cells, {matrix.shape[1]} genes, median {np.median(per_cell):.0f} a cell, {path.stat().st_size} bytes")
+    per_cell = np.median(np.diff(matrix.indptr))
+    print(f"{path}: {matrix.shape[0]} x {matrix.shape[1]}, median {per_cell:.0f} genes a cell, {path.stat().st_size} bytes")

@@ -14,7 +14,7 @@ from torch import Tensor
 from . import reference
 from .config import Config, ModelConfig
 from .genes import Vocabulary, read_vocabulary
-from .model import Head, MASK, PAD, ScDiVa, model_state
+from .model import MASK, PAD, Head, ScDiVa, model_state
 
 TOLERANCE = 2e-4  # of a tensor's RMS
 
@@ -26,6 +26,7 @@ def export(config: Config, run: Path, folder: Path) -> None:
     model = ScDiVa(config.model, vocabulary.size)
     model.load_state_dict({key.removeprefix("model."): t for key, t in average.items() if key.startswith("model.")})
     head = {key.removeprefix("head.mlp."): tensor for key, tensor in average.items() if key.startswith("head.")}
+    head["2.bias"] = head["2.bias"] + torch.tensor([label.prior for label in config.labels])
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(_config_json(config.model, vocabulary), indent=2) + "\n")
     (folder / "model.safetensors").write_bytes(save(_half(model_state(model))))
@@ -109,7 +110,10 @@ def check(config: Config, folder: Path) -> None:
                 "hidden": (got, expected),
                 "gene_logits": (model.gene_head(got[1:]), reference.gene_logits(stored, expected[1:])),
                 "values": (model.predict_values(got[1:]), reference.predicted_values(stored, expected[1:])),
-                "head": (head(got[None], torch.ones(1, length, dtype=torch.bool))[0], reference.head_logits(stored_head, expected, config.pooling)),
+                "head": (
+                    head(got[None], torch.ones(1, length, dtype=torch.bool))[0],
+                    reference.head_logits(stored_head, expected, config.pooling),
+                ),
             }
             for name, (torch_side, reference_side) in pairs.items():
                 error = np.abs(torch_side.numpy() - reference_side).max() / np.sqrt((reference_side**2).mean())

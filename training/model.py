@@ -79,9 +79,7 @@ class LatentEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         size = config.hidden_size
-        self.mlp = nn.Sequential(
-            nn.Linear(size, size), nn.LayerNorm(size, eps=config.norm_eps), nn.ReLU(), nn.Linear(size, size)
-        )
+        self.mlp = nn.Sequential(nn.Linear(size, size), nn.LayerNorm(size, eps=config.norm_eps), nn.ReLU(), nn.Linear(size, size))
 
     def forward(self, clean: Tensor, attended: Tensor) -> Tensor:
         weight = attended.unsqueeze(-1).to(clean.dtype)
@@ -116,8 +114,12 @@ class ScDiVa(nn.Module):
                 branch.weight.data.mul_((2 * config.num_layers) ** -0.5)
         nn.init.normal_(self.gene_head.weight, std=0.02)
 
-    def forward(self, ids: Tensor, values: Tensor, attended: Tensor, masked: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, values: Tensor, attended: Tensor, masked: Tensor | None = None, n_layers: int | None = None
+    ) -> Tensor:
         """Final-normed hidden states [B, L + 1, D]; row 0 is the cell. `ids`, `values`, `attended`, `masked`: [B, L].
+
+        `n_layers` runs the first so many layers only (fine-tuning begins with none).
 
         [LAT] is computed from the clean tokens, also when positions are masked: it has seen what is to be predicted,
         as in the paper. What the reconstruction loss measures is therefore decoding from the cell's embedding and the
@@ -132,7 +134,7 @@ class ScDiVa(nn.Module):
         x = torch.cat([latent.unsqueeze(1), self.input_proj(gene + value)], dim=1)
         attended = F.pad(attended, (1, 0), value=True)
         rotation = rotation_angles(x.shape[1], self.config, x.device)
-        for layer in self.layers:
+        for layer in self.layers[:n_layers]:
             x = layer(x, rotation, attended)
         return self.final_norm(x)
 

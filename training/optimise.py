@@ -27,7 +27,6 @@ class Batch:
     values: Tensor
     attended: Tensor
     allowed: Tensor
-    soft: Tensor
     chosen: Tensor  # positions to predict
     masked: Tensor  # those of them whose content is hidden from the layers
 
@@ -43,11 +42,9 @@ class Batches:
         tokenizer: Tokenizer,
         augmenter: Augmenter,
         tokens_per_batch: int,
-        soft: list[np.ndarray] | None = None,
     ) -> None:
         self.seed = config.seed
         self.sets = sets
-        self.soft = soft
         self.tokenizer = tokenizer
         self.augmenter = augmenter
         self.tokens_per_batch = tokens_per_batch
@@ -60,7 +57,7 @@ class Batches:
         """The batches of pool `number`, in random order."""
         random = np.random.default_rng([self.seed, stage, number])
         drawn = random.choice(len(self.row), POOL_CELLS, p=self.probability)
-        cells, allowed, soft = [], [], []
+        cells, allowed = [], []
         for cell in drawn:
             part, row = self.sets[self.owner[cell]], self.row[cell]
             span = slice(part.counts.indptr[row], part.counts.indptr[row + 1])
@@ -69,7 +66,6 @@ class Batches:
                 continue
             cells.append(self.tokenizer.tokens(*changed))
             allowed.append(part.allowed[row])
-            soft.append(self.soft[self.owner[cell]][row] if self.soft else np.zeros(0, dtype=np.float32))
         order = sorted(range(len(cells)), key=lambda i: len(cells[i][0]))
         groups: list[list[int]] = [[]]
         for i in order:  # ascending, so the newest cell is the longest of its group
@@ -79,9 +75,9 @@ class Batches:
         for group in random.permutation(len(groups)):
             members = groups[group]
             if members:
-                yield self._batch([cells[i] for i in members], [allowed[i] for i in members], [soft[i] for i in members], random)
+                yield self._batch([cells[i] for i in members], [allowed[i] for i in members], random)
 
-    def _batch(self, cells: list, allowed: list, soft: list, random: np.random.Generator) -> Batch:
+    def _batch(self, cells: list, allowed: list, random: np.random.Generator) -> Batch:
         ids, values, attended = pad(cells)
         share = random.random((len(cells), 1))  # t ~ U(0, 1), one a cell
         chosen = (random.random(ids.shape) < share) & attended
@@ -89,7 +85,7 @@ class Batches:
         # must also predict at visible positions keeps their hidden states informative. (Random replacement, BERT's other
         # option, would put a wrong gene into the set that [LAT] summarises.)
         masked = chosen & (random.random(ids.shape) < 0.9)
-        arrays = (ids, values, attended, np.stack(allowed), np.stack(soft), chosen, masked)
+        arrays = (ids, values, attended, np.stack(allowed), chosen, masked)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
 
@@ -119,7 +115,10 @@ class Run:
             # Norm weights, biases and the embedding (whose rows see rare gradients) do not decay.
             flat = [p for n, p in named if p.ndim < 2 or "gene_embedding" in n]
             wide = [p for n, p in named if p.ndim >= 2 and "gene_embedding" not in n]
-            groups += [{"params": flat, "lr": rate, "weight_decay": 0.0}, {"params": wide, "lr": rate, "weight_decay": stage.weight_decay}]
+            groups += [
+                {"params": flat, "lr": rate, "weight_decay": 0.0},
+                {"params": wide, "lr": rate, "weight_decay": stage.weight_decay},
+            ]
         return groups
 
     def fit(self, batches: Batches, number: int, loss: Callable[[Batch], tuple[Tensor, dict[str, float]]]) -> None:
@@ -140,7 +139,7 @@ class Run:
                 self._average()
                 figures.append(shown)
                 if len(figures) == 50:
-                    mean = {key: float(np.mean([f[key] for f in figures if key in f])) for key in figures[0]}
+                    mean = {key: float(np.mean([shown[key] for shown in figures])) for key in figures[0]}
                     self._note(mean, self.seconds + time.monotonic() - begun)
                     figures = []
             self.next_pool += 1

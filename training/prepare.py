@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from .cells import CountSet, read_counts
+from .cells import CountSet, normalised, read_counts
 from .config import Config, SetConfig
 from .genes import GeneTable, Vocabulary, read_hgnc
 
@@ -64,33 +64,38 @@ def _allowed(entry: SetConfig, obs, labels: list[str]) -> np.ndarray:
 
 
 def _choose(config: Config, hgnc: GeneTable, wanted: np.ndarray, sets: list[CountSet]) -> np.ndarray:
-    """The vocabulary's HGNC indices, in the order of HGNC (by symbol): what is detected best in any one set.
+    """The vocabulary's HGNC indices, in the order of their symbols: what varies most in any one set.
 
-    The best set counts, not the mean: a gene of one cell type of one tissue is worth more to annotation than a gene of
-    middling detection everywhere.
+    Variance, not detection: PPBP is seen in one cell of a hundred and is what makes it a platelet. The best set, not the
+    mean: a gene of one type of one tissue is worth more to annotation than a gene of middling interest everywhere.
     """
     detected = np.stack([part.counts.getnnz(0) for part in sets])  # [n_sets, n_genes]
-    n_cells = np.array([part.counts.shape[0] for part in sets])
-    rate = detected / n_cells[:, None]
-    usable = wanted & ((detected > 0).sum(0) >= config.vocabulary.min_sets) & (detected.sum(0) >= config.vocabulary.min_cells)
-    # Ranks within a set make deep plates and shallow droplets comparable.
-    rank = np.argsort(np.argsort(-rate, axis=1), axis=1)
-    best = np.where(usable, rank.min(0), np.iinfo(np.int64).max)
-    order = np.argsort(best, kind="stable")[: config.vocabulary.n_genes]
+    limits = config.vocabulary
+    usable = wanted & ((detected > 0).sum(0) >= limits.min_sets) & (detected.sum(0) >= limits.min_cells)
+    best = np.full(len(hgnc.symbols), np.inf)
+    for part in sets:
+        _, variance = _moments(normalised(part, config.model.target_sum))
+        best = np.minimum(best, np.argsort(np.argsort(-variance, kind="stable"), kind="stable"))
+    lineage = np.isin(hgnc.symbols, limits.lineage_genes) & (detected.sum(0) > 0)
+    usable |= lineage
+    best[~usable] = np.inf
+    best[lineage] = -1.0
+    order = np.argsort(best, kind="stable")[: limits.n_genes]
     order = order[usable[order]]
     return order[np.argsort([hgnc.symbols[i] for i in order])]
 
 
-def _normalised(part: CountSet, target_sum: float) -> sp.csr_matrix:
-    total = np.asarray(part.counts.sum(1)).ravel() + part.elsewhere
-    matrix = sp.diags(target_sum / np.maximum(total, 1.0)) @ part.counts
-    matrix.data = np.log1p(matrix.data)
-    return matrix.tocsr()
+def _moments(matrix: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each column."""
+    mean = np.asarray(matrix.mean(0)).ravel()
+    square = matrix.copy()
+    square.data **= 2
+    return mean, np.asarray(square.mean(0)).ravel() - mean**2
 
 
 def entropies(sets: list[CountSet], target_sum: float) -> np.ndarray:
     """Shannon entropy of each gene's log1p values over all cells, divided by the log of their number: 0 to 1."""
-    matrix = sp.vstack([_normalised(part, target_sum) for part in sets]).tocsc().astype(np.float64)
+    matrix = sp.vstack([normalised(part, target_sum) for part in sets]).tocsc().astype(np.float64)
     share = matrix @ sp.diags(1.0 / np.maximum(np.asarray(matrix.sum(0)).ravel(), 1e-12))
     share = share.tocsc()
     share.data = -share.data * np.log(np.maximum(share.data, 1e-300))
@@ -101,11 +106,7 @@ def variability(sets: list[CountSet], target_sum: float) -> np.ndarray:
     """How much more each gene varies than genes of the same mean, in standard deviations; the most over the sets."""
     best = np.full(sets[0].counts.shape[1], -1.0)
     for part in sets:
-        matrix = _normalised(part, target_sum)
-        mean = np.asarray(matrix.mean(0)).ravel()
-        square = matrix.copy()
-        square.data **= 2
-        variance = np.asarray(square.mean(0)).ravel() - mean**2
+        mean, variance = _moments(normalised(part, target_sum))
         seen = np.flatnonzero(mean > 0.005)
         dispersion = np.log(np.maximum(variance[seen], 1e-12) / mean[seen])
         for bin_genes in np.array_split(seen[np.argsort(mean[seen])], 20):

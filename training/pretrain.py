@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cells import Augmenter, CountSet, Tokenizer
+from .cells import Augmenter, CountSet, Tokenizer, normalised
 from .config import Config
 from .genes import read_vocabulary
 from .model import FIRST_GENE, ScDiVa
@@ -65,7 +64,12 @@ def masked_loss(model: ScDiVa, batch: Batch, most: int, value_weight: float) -> 
     genes = F.cross_entropy(logits, batch.ids[at])
     values = F.mse_loss(model.predict_values(rows), batch.values[at])
     hit = (logits.argmax(-1) == batch.ids[at]).float().mean()
-    figures = {"loss": genes.item() + value_weight * values.item(), "gene": genes.item(), "value": values.item(), "hit": hit.item()}
+    figures = {
+        "loss": genes.item() + value_weight * values.item(),
+        "gene": genes.item(),
+        "value": values.item(),
+        "hit": hit.item(),
+    }
     return genes + value_weight * values, figures
 
 
@@ -87,10 +91,7 @@ def coexpression_factors(sets: list[CountSet], config: Config) -> np.ndarray:
     """[n_genes, hidden_size], unit mean square over all entries."""
     blocks = []
     for part in sets:
-        total = np.asarray(part.counts.sum(1)).ravel() + part.elsewhere
-        matrix = (sp.diags(config.model.target_sum / np.maximum(total, 1.0)) @ part.counts).tocsr()
-        matrix.data = np.log1p(matrix.data)
-        dense = matrix.toarray()
+        dense = normalised(part, config.model.target_sum).toarray()
         dense -= dense.mean(0)
         dense /= dense.std(0) + 0.1
         # A gene absent from a set is 0 there; sets weigh by the root of their size.

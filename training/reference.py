@@ -15,7 +15,9 @@ from .config import ModelConfig
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def forward(tensors: dict[str, ndarray], config: ModelConfig, ids: ndarray, values: ndarray, masked: ndarray | None = None) -> ndarray:
+def forward(
+    tensors: dict[str, ndarray], config: ModelConfig, ids: ndarray, values: ndarray, masked: ndarray | None = None
+) -> ndarray:
     """Final-normed hidden states [L + 1, D] of one cell: ids [L], values [L], masked bool [L]."""
     w = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
     gene = w["gene_embedding.weight"][ids]
