@@ -2,7 +2,15 @@
 //!
 //! [`ops`] mirrors the signatures of `scdiva::backend::Backend`. [`model`] follows the model's description and none of the
 //! library's arrangements: one cell at a time, rows in the order of the input, weights as the checkpoint holds them.
-#![allow(dead_code, unreachable_pub, reason = "several test files share this, and each uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "several test files share this, each uses a part; numbers are chosen to fit, and a failure is a failed test"
+)]
 
 pub mod model;
 pub mod ops;

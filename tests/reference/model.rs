@@ -227,7 +227,7 @@ impl Model {
         }
     }
 
-    /// RoPE in the rotate-half form: in every head, pairs are `i` and `i + d/2`; the position is the row.
+    /// Rotary positions in the rotate-half form: in every head, pairs are `i` and `i + d/2`; the position is the row.
     fn rotate(&self, x: &Mat) -> Mat {
         let head_size = self.sizes.hidden_size / self.sizes.num_heads;
         let half = head_size / 2;

@@ -1,5 +1,13 @@
 //! Writes random checkpoints as model folders.
-#![allow(dead_code, unreachable_pub, reason = "several test files share this, and each uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "several test files share this, each uses a part; numbers are chosen to fit, and a failure is a failed test"
+)]
 
 use crate::reference::model::Sizes;
 use crate::reference::random::tensor;

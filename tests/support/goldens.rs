@@ -1,5 +1,13 @@
 //! Reads the goldens that `tests/goldens/make.py` writes.
-#![allow(dead_code, unreachable_pub, reason = "several test files share this, and each uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "several test files share this, each uses a part; numbers are chosen to fit, and a failure is a failed test"
+)]
 
 use crate::reference::Mat;
 use crate::reference::model::{Answer, Cell, Model, Sizes};
