@@ -78,13 +78,19 @@ pub(crate) fn linear<B: Backend>(
         Epilogue::Rope { table, batch, n_cols } => {
             shape(OPERATION, "x", x, batch_rows(batch), x.n_cols())?;
             let head_size = table.n_cols();
-            if head_size.is_multiple_of(2) && head_size > 0 && n_cols.is_multiple_of(head_size) && *n_cols <= weight_rows.len() {
+            let starts_a_pair = weight_rows.start.is_multiple_of(2);
+            if starts_a_pair
+                && head_size.is_multiple_of(2)
+                && head_size > 0
+                && n_cols.is_multiple_of(head_size)
+                && *n_cols <= weight_rows.len()
+            {
                 return Ok(());
             }
             Err(Error::argument(
                 OPERATION,
                 "n_cols",
-                format_args!("{n_cols} rotated columns of {} with heads of {head_size}", weight_rows.len()),
+                format_args!("{n_cols} rotated columns of {weight_rows:?} with heads of {head_size}"),
             ))
         }
     }

@@ -46,7 +46,10 @@ pub fn weights(sizes: &Sizes, seed: u64, dtype: Dtype) -> Vec<u8> {
         .tensors()
         .into_iter()
         .map(|(name, shape)| {
-            let data = tensor(seed, &name, &shape).into_iter().flat_map(|x| bytes(x, dtype)).collect();
+            let data = tensor(seed, &name, &shape)
+                .into_iter()
+                .flat_map(|x| bytes(x, dtype))
+                .collect();
             (name, shape, data)
         })
         .collect();
