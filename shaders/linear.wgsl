@@ -28,23 +28,38 @@ const ADD = 5u;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>; // [n_rows, out_n_cols]
 
 const TILE_K = 16u;
+// vec4 of neighbouring k in a row of a tile: TILE_K / 4, and one more, so that rows do not start in the same memory bank.
+const STRIDE = 5u;
 
-// Scalars, not vec4: a store to one component of a shared vector may rewrite its neighbours.
-var<workgroup> x_tile: array<f32, 1024>; // [TILE_K, 64 rows]
-var<workgroup> weight_tile: array<f32, 1024>; // [TILE_K, 64 columns]
+var<workgroup> x_tile: array<vec4<f32>, 320>; // [64 rows, STRIDE]
+var<workgroup> weight_tile: array<vec4<f32>, 320>; // [64 columns, STRIDE]
 
-fn x_at(row: u32, k: u32) -> f32 {
-    if row < params.n_rows && k < params.n_in {
-        return x[row * params.n_in + k];
+// 4 neighbouring k of a row of x, 0 past the ends.
+fn x_at(row: u32, k: u32) -> vec4<f32> {
+    var values = vec4<f32>();
+    if row < params.n_rows {
+        let start = row * params.n_in + k;
+        for (var i = 0u; i < 4u; i += 1u) {
+            if k + i < params.n_in {
+                values[i] = x[start + i];
+            }
+        }
     }
-    return 0.0;
+    return values;
 }
 
-fn weight_at(col: u32, k: u32) -> f32 {
-    if col < params.n_out && k < params.n_in {
-        return weight[(params.first_weight_row + col) * params.n_in + k];
+// The same of a row of weight, which is a column of out.
+fn weight_at(col: u32, k: u32) -> vec4<f32> {
+    var values = vec4<f32>();
+    if col < params.n_out {
+        let start = (params.first_weight_row + col) * params.n_in + k;
+        for (var i = 0u; i < 4u; i += 1u) {
+            if k + i < params.n_in {
+                values[i] = weight[start + i];
+            }
+        }
     }
-    return 0.0;
+    return values;
 }
 
 fn silu(x: f32) -> f32 {
@@ -106,29 +121,33 @@ fn linear(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
     let first_col = workgroup.x * 64u;
     let thread_col = (thread % 16u) * 4u;
     let thread_row = (thread / 16u) * 4u;
-    // While loading, a thread brings 4 neighbouring k of one row.
+    // While loading, a thread brings 4 neighbouring k of one row of x and one of weight.
     let load_row = thread / 4u;
-    let load_k = (thread % 4u) * 4u;
+    let load_k = thread % 4u;
 
     var sums0 = vec4<f32>();
     var sums1 = vec4<f32>();
     var sums2 = vec4<f32>();
     var sums3 = vec4<f32>();
     for (var k0 = 0u; k0 < params.n_in; k0 += TILE_K) {
-        for (var i = 0u; i < 4u; i += 1u) {
-            let k = load_k + i;
-            x_tile[k * 64u + load_row] = x_at(first_row + load_row, k0 + k);
-            weight_tile[k * 64u + load_row] = weight_at(first_col + load_row, k0 + k);
-        }
+        x_tile[load_row * STRIDE + load_k] = x_at(first_row + load_row, k0 + load_k * 4u);
+        weight_tile[load_row * STRIDE + load_k] = weight_at(first_col + load_row, k0 + load_k * 4u);
         workgroupBarrier();
-        for (var k = 0u; k < TILE_K; k += 1u) {
-            let r = k * 64u + thread_row;
-            let c = k * 64u + thread_col;
-            let w = vec4<f32>(weight_tile[c], weight_tile[c + 1u], weight_tile[c + 2u], weight_tile[c + 3u]);
-            sums0 += x_tile[r] * w;
-            sums1 += x_tile[r + 1u] * w;
-            sums2 += x_tile[r + 2u] * w;
-            sums3 += x_tile[r + 3u] * w;
+        for (var k = 0u; k < TILE_K / 4u; k += 1u) {
+            let r = thread_row * STRIDE + k;
+            let c = thread_col * STRIDE + k;
+            let w0 = weight_tile[c];
+            let w1 = weight_tile[c + STRIDE];
+            let w2 = weight_tile[c + 2u * STRIDE];
+            let w3 = weight_tile[c + 3u * STRIDE];
+            let x0 = x_tile[r];
+            let x1 = x_tile[r + STRIDE];
+            let x2 = x_tile[r + 2u * STRIDE];
+            let x3 = x_tile[r + 3u * STRIDE];
+            sums0 += vec4<f32>(dot(x0, w0), dot(x0, w1), dot(x0, w2), dot(x0, w3));
+            sums1 += vec4<f32>(dot(x1, w0), dot(x1, w1), dot(x1, w2), dot(x1, w3));
+            sums2 += vec4<f32>(dot(x2, w0), dot(x2, w1), dot(x2, w2), dot(x2, w3));
+            sums3 += vec4<f32>(dot(x3, w0), dot(x3, w1), dot(x3, w2), dot(x3, w3));
         }
         workgroupBarrier();
     }

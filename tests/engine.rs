@@ -1,14 +1,14 @@
 //! A model on a device, as the command and the page use it.
 
-use scdiva::model::CellInput;
-use scdiva::model::self_test::{ANSWER, Tokens, files};
 use scdiva::model::Want;
+use scdiva::model::self_test::{ANSWER, Tokens, files};
 use scdiva::{DeviceChoice, ScDiVa};
 
 fn run(scdiva: &mut ScDiVa) -> Vec<f32> {
     let tokens = Tokens::new();
-    let cells: [CellInput<'_>; 2] = tokens.cells();
-    pollster::block_on(scdiva.forward(&cells, Want::default())).unwrap().latent
+    pollster::block_on(scdiva.forward(&tokens.cells(), Want::default()))
+        .unwrap()
+        .latent
 }
 
 fn open(device: DeviceChoice) -> ScDiVa {
@@ -27,4 +27,18 @@ fn a_lost_device_is_opened_again_and_the_run_goes_on() {
 #[test]
 fn gpu_means_gpu_even_in_software() {
     assert_eq!(open(DeviceChoice::Gpu).info().device.kind, "gpu");
+}
+
+#[test]
+fn automatic_choice_passes_a_software_adapter_over_and_says_so() {
+    let device = open(DeviceChoice::Auto).info().device;
+    // On a machine with a real GPU the choice is that; tests run where there is none.
+    if device.kind == "cpu" {
+        assert!(
+            device.reason.is_some_and(|reason| reason.contains("software adapters")),
+            "no reason given"
+        );
+    } else {
+        assert!(!device.gpu.unwrap().software && device.reason.is_none());
+    }
 }
