@@ -59,9 +59,8 @@ class StageConfig:
     weight_decay: float
     average_decay: float  # of the exponential moving average of the weights, which is what is kept
     checkpoint_every: int
-    scored_positions: int = 0  # pretraining: masked positions a step whose loss is computed
-    value_weight: float = 10.0  # pretraining: weight of the value loss (the paper's 10)
-    masked_weight: float = 0.0  # fine-tuning: weight of the pretraining loss, kept as a regulariser
+    scored_positions: int = 0  # reconstruction: masked positions a step whose loss is computed
+    value_weight: float = 10.0  # reconstruction: weight of the value loss (the paper's 10)
     class_balance: float = 0.0  # fine-tuning: 0 draws cells as they come, 1 every type equally often
 
 
@@ -114,6 +113,7 @@ class Config:
     pretrain: StageConfig
     warm: StageConfig
     finetune: StageConfig
+    decode: StageConfig
     labels: tuple[LabelConfig, ...]
     sets: tuple[SetConfig, ...]
     checks: tuple[CheckConfig, ...]
@@ -140,6 +140,7 @@ def read_config(path: Path) -> Config:
         pretrain=StageConfig(**raw["pretrain"]),
         warm=StageConfig(**raw["warm"]),
         finetune=StageConfig(**raw["finetune"]),
+        decode=StageConfig(**raw["decode"]),
         labels=labels,
         sets=sets,
         checks=checks,

@@ -44,10 +44,11 @@ def evaluate(config: Config, data: Path, folder: Path) -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     answers = {}
+    yardstick = Yardstick(config, data)
     for check in config.checks:
-        ours, yardstick = annotate(config, data, folder, check), logistic_regression(config, data, check)
+        ours = annotate(config, data, folder, check)
         answers[check.file] = ours
-        lines.append(f"| {Path(check.file).stem} | {len(ours.truth)} | {ours.row()} | {yardstick.row()} |")
+        lines.append(f"| {Path(check.file).stem} | {len(ours.truth)} | {ours.row()} | {yardstick.answer(check).row()} |")
     lines.append("")
     for file, answer in answers.items():
         lines += ["", f"{Path(file).stem}, cells by true type (row) and answer (column):", "", *_confusion(answer)]
@@ -91,24 +92,28 @@ def read_check(data: Path, check: CheckConfig, table: GeneTable) -> tuple[np.nda
     return truth[keep].to_numpy(dtype=str), counts[keep], elsewhere[keep]
 
 
-def logistic_regression(config: Config, data: Path, check: CheckConfig) -> Answer:
-    """The yardstick: balanced logistic regression on the log-normalised genes that all files share (C = 0.05)."""
-    hgnc, _ = read_hgnc(data / "vocab" / "hgnc_complete_set.txt.gz", config.vocabulary.locus_types)
-    truth, counts, _ = read_check(data, check, hgnc)
-    shared = counts.getnnz(0) > 0
-    names = [label.name for label in config.labels]
-    train = []
-    for entry in config.sets:
-        if entry.file in YARDSTICK_FILES:
-            annotated, matrix, _ = read_counts(data / "train" / entry.file, hgnc)
-            train.append((matrix, annotated.obs[entry.label_column].astype(str).map(lambda x, e=entry: e.labels[x][0])))
-            shared &= matrix.getnnz(0) > 0
-    x = sp.vstack([_log_normalised(matrix[:, shared]) for matrix, _ in train])
-    y = np.concatenate([labels.to_numpy(dtype=str) for _, labels in train])
-    assert set(y) <= set(names)
-    model = LogisticRegression(C=0.05, class_weight="balanced", max_iter=300).fit(x, y)
-    probability = model.predict_proba(_log_normalised(counts[:, shared]))
-    return Answer(truth, model.classes_[probability.argmax(1)], probability.max(1))
+class Yardstick:
+    """Balanced logistic regression on the log-normalised genes that the check set shares with its training sets (C = 0.05)."""
+
+    def __init__(self, config: Config, data: Path) -> None:
+        self.data = data
+        self.hgnc, _ = read_hgnc(data / "vocab" / "hgnc_complete_set.txt.gz", config.vocabulary.locus_types)
+        self.train, labels = [], []
+        for entry in config.sets:
+            if entry.file in YARDSTICK_FILES:
+                annotated, counts, _ = read_counts(data / "train" / entry.file, self.hgnc)
+                self.train.append(counts)
+                labels += [entry.labels[native][0] for native in annotated.obs[entry.label_column].astype(str)]
+        self.labels = np.array(labels)
+
+    def answer(self, check: CheckConfig) -> Answer:
+        """Fit on the genes of this check set, then predict it."""
+        truth, counts, _ = read_check(self.data, check, self.hgnc)
+        shared = np.logical_and.reduce([matrix.getnnz(0) > 0 for matrix in (counts, *self.train)])
+        model = LogisticRegression(C=0.05, class_weight="balanced", max_iter=300)
+        model.fit(sp.vstack([_log_normalised(matrix[:, shared]) for matrix in self.train]), self.labels)
+        probability = model.predict_proba(_log_normalised(counts[:, shared]))
+        return Answer(truth, model.classes_[probability.argmax(1)], probability.max(1))
 
 
 def _log_normalised(matrix: sp.csr_matrix) -> sp.csr_matrix:

@@ -22,7 +22,7 @@ TOLERANCE = 2e-4  # of a tensor's RMS
 def export(config: Config, run: Path, folder: Path) -> None:
     """Write `config.json`, `model.safetensors`, `vocab.tsv` and `heads/cell_types.safetensors`."""
     vocabulary = read_vocabulary(run / "vocab.tsv")
-    average = torch.load(run / "finetune.pt", weights_only=True)["average"]
+    average = torch.load(run / "decode.pt", weights_only=True)["average"]
     model = ScDiVa(config.model, vocabulary.size)
     model.load_state_dict({key.removeprefix("model."): t for key, t in average.items() if key.startswith("model.")})
     head = {key.removeprefix("head.mlp."): tensor for key, tensor in average.items() if key.startswith("head.")}

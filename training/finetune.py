@@ -14,12 +14,12 @@ from .cells import Augmenter, CountSet, Tokenizer, normalised
 from .config import Config, StageConfig
 from .genes import read_vocabulary
 from .model import Head, ScDiVa
-from .optimise import Batch, Batches, Run, load_sets
+from .optimise import Batch, Batches, Run, evenly, load_sets
 from .pretrain import masked_loss
 
 
 def finetune(config: Config, run: Path) -> None:
-    """Write `run/warm.pt`, `run/finetune.pt` and their loss curves."""
+    """Write `warm.pt`, `finetune.pt`, `decode.pt` and their loss curves to `run`; the last is what is exported."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed + 1)
     vocabulary = read_vocabulary(run / "vocab.tsv")
@@ -33,27 +33,34 @@ def finetune(config: Config, run: Path) -> None:
     vote(sets, config)
     augmenter = Augmenter(config.augment, np.load(run / "variability.npy"))
 
+    def batches(stage: StageConfig, probabilities: list[np.ndarray]) -> Batches:
+        tokenizer = Tokenizer(vocabulary, config.model, stage.max_genes)
+        return Batches(config, sets, probabilities, tokenizer, augmenter, stage.tokens_per_batch)
+
     # Without layers a step costs a twentieth: gene embedding, [LAT] and head first learn what a bag of genes can tell, in many
     # passes over the cells; then the whole network goes on from there.
     for number, (name, stage, n_layers) in enumerate((("warm", config.warm, 0), ("finetune", config.finetune, None)), 2):
-        probabilities = drawing(sets, config, stage.class_balance)
-        tokenizer = Tokenizer(vocabulary, config.model, stage.max_genes)
-        batches = Batches(config, sets, probabilities, tokenizer, augmenter, stage.tokens_per_batch)
 
-        def loss(batch: Batch, stage: StageConfig = stage, n_layers: int | None = n_layers) -> tuple[Tensor, dict[str, float]]:
+        def annotation(batch: Batch, n_layers: int | None = n_layers) -> tuple[Tensor, dict[str, float]]:
             hidden = model(batch.ids, batch.values, batch.attended, n_layers=n_layers)
-            labels, right = label_loss(head(hidden, batch.attended), batch.allowed)
-            figures = {"label": labels.item(), "right": right.item()}
-            if stage.masked_weight > 0.0:
-                masked, shown = masked_loss(model, batch, stage.scored_positions, stage.value_weight)
-                figures["masked"] = shown["loss"]
-                labels = labels + stage.masked_weight * masked
-            return labels, figures
+            loss, right = label_loss(head(hidden, batch.attended), batch.allowed)
+            return loss, {"label": loss.item(), "right": right.item()}
 
         # "slow": the encoder learns at `learning_rate`, the fresh head at `head_learning_rate`.
         stage_run = Run(name, stage, modules, run, slow="model.")
-        stage_run.fit(batches, number, loss)
+        stage_run.fit(batches(stage, drawing(sets, config, stage.class_balance)), number, annotation)
         stage_run.modules.load_state_dict(stage_run.average)
+
+    # The encoder has moved under the two reconstruction heads. They learn to read it again; it stays as it is, and with it
+    # every answer of the annotation head.
+    for parameter_name, parameter in nn.ModuleDict(modules).named_parameters():
+        parameter.requires_grad_(parameter_name.startswith(("model.gene_head", "model.value_head")))
+    stage = config.decode
+
+    def reconstruction(batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        return masked_loss(model, batch, stage.scored_positions, stage.value_weight)
+
+    Run("decode", stage, modules, run).fit(batches(stage, evenly(sets, config)), 4, reconstruction)
 
 
 def vote(sets: list[CountSet], config: Config) -> None:

@@ -111,7 +111,7 @@ class Run:
     def _groups(self, stage: StageConfig, slow: str) -> list[dict]:
         groups = []
         for rate, is_slow in ((stage.learning_rate, True), (stage.head_learning_rate, False)):
-            named = [(n, p) for n, p in self.modules.named_parameters() if n.startswith(slow) == is_slow]
+            named = [(n, p) for n, p in self.modules.named_parameters() if p.requires_grad and n.startswith(slow) == is_slow]
             # Norm weights, biases and the embedding (whose rows see rare gradients) do not decay.
             flat = [p for n, p in named if p.ndim < 2 or "gene_embedding" in n]
             wide = [p for n, p in named if p.ndim >= 2 and "gene_embedding" not in n]
@@ -205,3 +205,9 @@ def plot(log: Path) -> None:
 def load_sets(config: Config, run: Path) -> list[CountSet]:
     """The prepared sets, in the order of the configuration."""
     return [CountSet.load(run / "sets" / f"{Path(entry.file).stem}.npz") for entry in config.sets]
+
+
+def evenly(sets: list[CountSet], config: Config) -> list[np.ndarray]:
+    """How often each cell is drawn when labels do not matter: every set by its weight x the root of its size."""
+    sizes = [part.counts.shape[0] for part in sets]
+    return [np.full(n_cells, entry.weight * n_cells**-0.5) for n_cells, entry in zip(sizes, config.sets, strict=True)]

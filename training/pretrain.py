@@ -14,7 +14,7 @@ from .cells import Augmenter, CountSet, Tokenizer, normalised
 from .config import Config
 from .genes import read_vocabulary
 from .model import FIRST_GENE, ScDiVa
-from .optimise import Batch, Batches, Run, load_sets
+from .optimise import Batch, Batches, Run, evenly, load_sets
 
 
 def pretrain(config: Config, run: Path) -> None:
@@ -27,14 +27,10 @@ def pretrain(config: Config, run: Path) -> None:
     if not (run / "pretrain.pt").exists():
         start_from_coexpression(model, sets, config)
 
-    probabilities = [
-        np.full(part.counts.shape[0], entry.weight / np.sqrt(part.counts.shape[0]))
-        for part, entry in zip(sets, config.sets, strict=True)
-    ]
     batches = Batches(
         config,
         sets,
-        probabilities,
+        evenly(sets, config),
         Tokenizer(vocabulary, config.model, config.pretrain.max_genes),
         Augmenter(config.augment, np.load(run / "variability.npy")),
         config.pretrain.tokens_per_batch,

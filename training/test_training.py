@@ -103,5 +103,6 @@ def _tiny(folder: Path) -> Config:
         pretrain=replace(config.pretrain, **stage),
         warm=replace(config.warm, **stage),
         finetune=replace(config.finetune, **stage),
+        decode=replace(config.decode, **stage),
         sets=(replace(config.sets[0], file="made_up.h5ad", labels={"b": ("B",), "t": ("CD4 T",)}),),
     )
