@@ -1,0 +1,72 @@
+//! The command: arguments, what is said on the terminal, exit codes. Results go to files or stdout, everything else to stderr.
+#![expect(clippy::print_stderr, reason = "a command speaks to its terminal")]
+
+mod annotate;
+mod embed;
+mod forward;
+mod info;
+mod interrupt;
+mod output;
+mod session;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Cell types and embeddings of single cells, by the foundation model scDiVa, on any GPU or on the CPU.
+///
+/// Exit codes: 0 done, 1 nothing could be annotated, 2 error, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "scdiva", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    session: session::Session,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Cell types: one row a cell, with probability and runner-up
+    Annotate(annotate::Annotate),
+    /// Cell embeddings
+    Embed(embed::Embed),
+    /// The forward pass on given tokens, to check a checkpoint against another program
+    Forward(forward::Forward),
+    /// The device and the model in use
+    Info(info::Info),
+}
+
+/// What a command that went through says to the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    NothingAnnotated,
+}
+
+pub(crate) fn main() -> ExitCode {
+    // Usage errors exit with 2 here, --help and --version with 0.
+    let Arguments { command, session } = Arguments::parse();
+    interrupt::watch();
+    let outcome = pollster::block_on(async {
+        match command {
+            Command::Annotate(command) => command.run(&session).await,
+            Command::Embed(command) => command.run(&session).await,
+            Command::Forward(command) => command.run(&session).await,
+            Command::Info(command) => command.run(&session).await,
+        }
+    });
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::NothingAnnotated) => ExitCode::from(1),
+        // The reader of a pipe went away, as `head` does: it has what it wanted.
+        Err(scdiva::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) if interrupt::requested() => {
+            eprintln!("cancelled");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

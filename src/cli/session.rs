@@ -1,0 +1,107 @@
+//! What all commands share: the model, the device, the matrix, the progress.
+
+use super::interrupt;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use scdiva::cells::CellMatrix;
+use scdiva::read::{self, FileSource};
+use scdiva::tasks::Progress;
+use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(super) struct Session {
+    /// Folder of a model: config.json, model.safetensors, vocab.tsv, heads/ [default: the one inside this program]
+    #[arg(long, global = true, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// What computes; `auto` takes a real GPU, or the CPU where there is none
+    #[arg(long, global = true, value_enum, default_value_t = Device::Auto)]
+    device: Device,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Device {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+impl Session {
+    /// Opens the model on the device and says which.
+    pub(super) async fn open(&self) -> Result<ScDiVa> {
+        let files = match &self.model {
+            Some(folder) => ModelFiles::from_folder(folder)?,
+            None => ModelFiles::embedded(),
+        };
+        let device = match self.device {
+            Device::Auto => DeviceChoice::Auto,
+            Device::Gpu => DeviceChoice::Gpu,
+            Device::Cpu => DeviceChoice::Cpu,
+        };
+        let scdiva = ScDiVa::open(files, device).await?;
+        eprintln!("device: {}", describe(&scdiva.info().device));
+        Ok(scdiva)
+    }
+}
+
+/// A device in one line.
+pub(super) fn describe(device: &DeviceInfo) -> String {
+    let mut text = format!("{}, {}", device.kind, device.name);
+    if let Some(gpu) = &device.gpu {
+        text.push_str(&format!(" ({})", gpu.backend));
+    }
+    if let Some(reason) = &device.reason {
+        text.push_str(&format!("; {reason}"));
+    }
+    text
+}
+
+/// Opens a matrix and says what is in it.
+pub(super) fn open_matrix(path: &Path, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
+    let source = FileSource::open(path)?;
+    let matrix = read::open(&path.display().to_string(), Arc::new(source), scdiva.vocabulary())?;
+    report(matrix.as_ref(), scdiva)?;
+    Ok(matrix)
+}
+
+/// Says what a matrix is to the model, before anything long begins.
+pub(super) fn report(matrix: &dyn CellMatrix, scdiva: &ScDiVa) -> Result<()> {
+    eprintln!("{}", scdiva.tokenizer(matrix)?.report());
+    Ok(())
+}
+
+/// A bar on stderr when that is a terminal.
+pub(super) fn progress_bar(n_cells: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(n_cells as u64);
+    // A template that does not parse leaves the bar as it comes.
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} cells  {per_sec}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Moves the bar on, until Ctrl-C.
+pub(super) fn show(bar: &ProgressBar) -> impl FnMut(Progress) -> ControlFlow<()> {
+    |progress| {
+        bar.set_position(progress.n_done as u64);
+        if interrupt::requested() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// An [`Error::Io`] about a file that is written.
+pub(super) fn io_error(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    |source| Error::Io {
+        file: path.display().to_string(),
+        source,
+    }
+}
