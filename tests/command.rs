@@ -1,0 +1,626 @@
+//! The command as a user runs it: results, reports, exit codes, and errors that name file and place.
+
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
+
+mod reference;
+mod support {
+    pub mod checkpoint;
+}
+
+use reference::model::{Cell, Model, Sizes};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::checkpoint;
+use tempfile::TempDir;
+
+const SEED: u64 = 11;
+const N_LABELS: usize = 3;
+
+/// Large enough for the twenty genes of the fixtures.
+fn sizes() -> Sizes {
+    Sizes {
+        vocab_size: 32,
+        hidden_size: 16,
+        num_layers: 2,
+        num_heads: 2,
+        intermediate_size: 24,
+        max_genes: 16,
+        rope_theta: 10_000.0,
+    }
+}
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// A folder with a model and room for results.
+struct Place(TempDir);
+
+impl Place {
+    /// A random checkpoint without vocabulary and head, as the released one is.
+    fn bare() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        checkpoint::write(folder.path(), &sizes(), SEED, Dtype::F32);
+        Self(folder)
+    }
+
+    /// With the genes of the fixtures and a head of three labels that always prefers the second and rather the third than the first.
+    fn new() -> Self {
+        let place = Self::bare();
+        let mut vocabulary = "id\tsymbol\tensembl_id\tentropy\n".to_owned();
+        for gene in 0..20 {
+            writeln!(vocabulary, "{}\tGENE{gene}\tENSG{gene:011}\t0.{gene:02}", gene + 2).unwrap();
+        }
+        fs::write(place.path("vocab.tsv"), vocabulary).unwrap();
+        let d = sizes().hidden_size;
+        let zeros = |n: usize| vec![0_u8; 4 * n];
+        let bias: Vec<u8> = [0.0, 3.0, 1.0_f32].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let tensors = [
+            ("0.weight", vec![4, d], zeros(4 * d)),
+            ("0.bias", vec![4], zeros(4)),
+            ("2.weight", vec![N_LABELS, 4], zeros(4 * N_LABELS)),
+            ("2.bias", vec![N_LABELS], bias),
+        ];
+        let views = tensors
+            .iter()
+            .map(|(name, shape, data)| (*name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+        let metadata =
+            [("kind", "annotate"), ("labels", r#"["B", "T, naive", "NK"]"#)].map(|(key, text)| (key.to_owned(), text.to_owned()));
+        let head = safetensors::serialize(views, Some(metadata.into())).unwrap();
+        fs::create_dir(place.path("heads")).unwrap();
+        fs::write(place.path("heads/types.safetensors"), head).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs the command on the CPU with this model.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        run([arguments, &["--model", &self.text(""), "--device", "cpu"]]
+            .concat()
+            .as_slice())
+    }
+
+    /// Everything in the folder, without the model.
+    fn results(&self) -> Vec<String> {
+        let entries = self
+            .0
+            .path()
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries
+            .filter(|name| !["config.json", "model.safetensors", "vocab.tsv", "heads"].contains(&name.as_str()))
+            .collect()
+    }
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_scdiva")).args(arguments).output().unwrap();
+    Ran {
+        code: status.code(),
+        stdout: String::from_utf8(stdout).unwrap(),
+        stderr: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+impl Ran {
+    fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        self
+    }
+
+    fn assert_error(&self, parts: &[&str]) {
+        self.assert_code(2);
+        let error = self
+            .stderr
+            .lines()
+            .rev()
+            .find(|line| line.starts_with("error: "))
+            .unwrap_or_default();
+        for part in parts {
+            assert!(
+                error.contains(part),
+                "`{part}` is not in `{error}`, the last error of\n{}",
+                self.stderr
+            );
+        }
+        assert_eq!(self.stdout, "");
+    }
+}
+
+const TABLE: &str = "cell,label,probability,second_label,second_probability";
+
+#[test]
+fn annotate_writes_one_row_a_cell_to_stdout() {
+    let ran = Place::new().run(&["annotate", &fixture("csr_f32_gzip.h5ad")]);
+    ran.assert_code(0);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (13, TABLE));
+    let sum = 1.0 + 3.0_f64.exp() + 1.0_f64.exp();
+    let fields: Vec<&str> = lines[4].rsplitn(4, ',').collect();
+    assert_eq!((fields[3], fields[1]), ("cell-03,\"T, naive\"", "NK"));
+    for (field, expected) in [(fields[2], 3.0_f64.exp() / sum), (fields[0], 1.0_f64.exp() / sum)] {
+        assert!(
+            (field.parse::<f64>().unwrap() - expected).abs() < 1e-6,
+            "{field} is not {expected}"
+        );
+    }
+    // Cell 4 has no counts: it is there, and nothing is said about it.
+    assert_eq!(lines[5], "cell-04,,,,");
+    for part in [
+        "device: cpu",
+        "12 cells × 20 genes, read from X",
+        "20 of the model's 20 found",
+        "counts, which are normalised",
+        "T, naive 11, unassigned 1",
+    ] {
+        assert!(ran.stderr.contains(part), "`{part}` is not in {}", ran.stderr);
+    }
+}
+
+#[test]
+fn annotate_writes_the_same_to_a_file_whatever_the_format() {
+    let place = Place::new();
+    let first = place.run(&["annotate", &fixture("csr_f32_gzip.h5ad")]).stdout;
+    for input in [
+        "small_csc_i4.h5ad",
+        "cells_by_genes.tsv.gz",
+        "genes_by_cells.csv.gz",
+        "scaled_beside_counts.h5ad",
+    ] {
+        place
+            .run(&["annotate", &fixture(input), "-o", &place.text("out.csv")])
+            .assert_code(0);
+        assert_eq!(fs::read_to_string(place.path("out.csv")).unwrap(), first, "{input}");
+    }
+    assert_eq!(place.results(), ["out.csv"]);
+}
+
+#[test]
+fn cells_under_the_threshold_are_unassigned_and_none_at_all_exits_with_1() {
+    let place = Place::new();
+    let input = fixture("csr_f32_gzip.h5ad");
+    let ran = place.run(&["annotate", &input, "--min-probability", "0.9"]);
+    ran.assert_code(1);
+    assert_eq!(ran.stdout.lines().filter(|line| line.contains(",unassigned,0.8")).count(), 11);
+    assert!(ran.stderr.contains("nothing could be annotated"), "{}", ran.stderr);
+    place.run(&["annotate", &input, "--min-probability", "0.5"]).assert_code(0);
+    place
+        .run(&["annotate", &input, "--min-probability", "1.5"])
+        .assert_error(&["min_probability", "1.5"]);
+}
+
+#[test]
+fn embed_writes_csv_and_npy_with_the_same_numbers() {
+    let place = Place::new();
+    let input = fixture("csr_f32_gzip.h5ad");
+    place.run(&["embed", &input, "-o", &place.text("e.csv")]).assert_code(0);
+    let ran = place.run(&["embed", &input, "-o", &place.text("e.npy")]);
+    ran.assert_code(0);
+    assert!(ran.stderr.contains("12 cells × 16 numbers"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("1 cells have no gene that the model knows"),
+        "{}",
+        ran.stderr
+    );
+
+    let csv = fs::read_to_string(place.path("e.csv")).unwrap();
+    assert!(csv.starts_with("cell,e0,e1,") && csv.lines().count() == 13);
+    let of_csv: Vec<f32> = csv
+        .lines()
+        .skip(1)
+        .flat_map(|line| line.split(',').skip(1).map(|x| x.parse().unwrap()))
+        .collect();
+    let npy = fs::read(place.path("e.npy")).unwrap();
+    let header = String::from_utf8_lossy(&npy[10..128]);
+    assert_eq!(
+        header.trim_end(),
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (12, 16), }"
+    );
+    let of_npy: Vec<f32> = npy[128..].as_chunks::<4>().0.iter().map(|&x| f32::from_le_bytes(x)).collect();
+    assert_eq!((of_csv.len(), of_csv), (12 * 16, of_npy));
+}
+
+struct Input {
+    gene_ids: Vec<i64>,
+    values: Vec<f32>,
+    masked: Option<Vec<u8>>,
+    shape: Vec<usize>,
+}
+
+impl Input {
+    fn of(cells: &[Cell]) -> Self {
+        Self {
+            gene_ids: cells
+                .iter()
+                .flat_map(|cell| cell.gene_ids.iter().map(|&id| i64::from(id)))
+                .collect(),
+            values: cells.iter().flat_map(|cell| cell.values.clone()).collect(),
+            masked: Some(
+                cells
+                    .iter()
+                    .flat_map(|cell| cell.masked.iter().map(|&mask| u8::from(mask)))
+                    .collect(),
+            ),
+            shape: vec![cells.len(), cells[0].gene_ids.len()],
+        }
+    }
+
+    fn write(&self, path: &Path, ids: Dtype) {
+        let gene_ids: Vec<u8> = match ids {
+            Dtype::I32 => self
+                .gene_ids
+                .iter()
+                .flat_map(|&id| i32::try_from(id).unwrap().to_le_bytes())
+                .collect(),
+            _ => self.gene_ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
+        };
+        let values: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let view = |dtype, data| TensorView::new(dtype, self.shape.clone(), data).unwrap();
+        let mut views = vec![("gene_ids", view(ids, &gene_ids)), ("values", view(Dtype::F32, &values))];
+        views.extend(self.masked.as_ref().map(|masked| ("masked", view(Dtype::U8, masked))));
+        fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+}
+
+fn cells() -> Vec<Cell> {
+    (0..3).map(|seed| Cell::random(seed, &sizes(), 9, 0.3, 0.2)).collect()
+}
+
+#[test]
+fn forward_gives_every_tensor_of_the_reference() {
+    let place = Place::bare();
+    let cells = cells();
+    let model = Model::new(sizes(), SEED);
+    let mut answers = Vec::new();
+    for ids in [Dtype::I32, Dtype::I64] {
+        Input::of(&cells).write(&place.path("in.safetensors"), ids);
+        let arguments = [
+            "forward",
+            "--input",
+            &place.text("in.safetensors"),
+            "-o",
+            &place.text("out.safetensors"),
+            "--attention",
+        ];
+        place.run(&arguments).assert_code(0);
+        answers.push(fs::read(place.path("out.safetensors")).unwrap());
+    }
+    assert_eq!(answers[0], answers[1]);
+    let file = SafeTensors::deserialize(&answers[0]).unwrap();
+    assert_eq!(file.len(), 5);
+    let (b, l, d, v) = (3, 9, 16, 32);
+    let shapes = [
+        ("latent", vec![b, d]),
+        ("hidden", vec![b, l, d]),
+        ("gene_logits", vec![b, l, v]),
+        ("values", vec![b, l]),
+        ("attention", vec![b, 2, 2, l + 1, l + 1]),
+    ];
+    for (name, shape) in shapes {
+        let tensor = file.tensor(name).unwrap();
+        assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F32, shape.as_slice()), "{name}");
+        let found: Vec<f64> = tensor
+            .data()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|&x| f64::from(f32::from_le_bytes(x)))
+            .collect();
+        let wanted: Vec<f64> = cells
+            .iter()
+            .flat_map(|cell| {
+                let answer = model.forward(cell);
+                match name {
+                    "latent" => answer.latent.data,
+                    "hidden" => answer.hidden.data,
+                    "gene_logits" => answer.gene_logits.data,
+                    "values" => answer.values,
+                    _ => answer.attention.into_iter().flat_map(|map| map.data).collect(),
+                }
+            })
+            .collect();
+        assert_eq!(found.len(), wanted.len(), "{name}");
+        let rms = |x: &mut dyn Iterator<Item = f64>| (x.map(|x| x * x).sum::<f64>() / wanted.len() as f64).sqrt();
+        let error = rms(&mut found.iter().zip(&wanted).map(|(a, b)| a - b)) / rms(&mut wanted.iter().copied());
+        assert!(error < 2e-4, "{name}: relative error {error}");
+    }
+}
+
+#[test]
+fn forward_without_attention_and_masks_leaves_them_out() {
+    let place = Place::bare();
+    let input = Input {
+        masked: None,
+        ..Input::of(&cells())
+    };
+    input.write(&place.path("in.safetensors"), Dtype::I32);
+    let arguments = [
+        "forward",
+        "--input",
+        &place.text("in.safetensors"),
+        "-o",
+        &place.text("out.safetensors"),
+    ];
+    place.run(&arguments).assert_code(0);
+    let bytes = fs::read(place.path("out.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = file.names();
+    names.sort_unstable();
+    assert_eq!(names, ["gene_logits", "hidden", "latent", "values"]);
+}
+
+#[test]
+fn forward_refuses_batches_with_a_fault() {
+    let place = Place::bare();
+    let refuse = |input: &Input, ids: Dtype, parts: &[&str]| {
+        input.write(&place.path("in.safetensors"), ids);
+        let arguments = [
+            "forward",
+            "--input",
+            &place.text("in.safetensors"),
+            "-o",
+            &place.text("out.safetensors"),
+        ];
+        place.run(&arguments).assert_error(&[&["in.safetensors: "], parts].concat());
+        assert_eq!(place.results(), ["in.safetensors"]);
+    };
+    let change = |change: &dyn Fn(&mut Input)| {
+        let mut input = Input::of(&cells());
+        change(&mut input);
+        input
+    };
+    refuse(
+        &change(&|input| input.gene_ids[10] = 32),
+        Dtype::I64,
+        &["gene_ids: 32 at [1, 1], but the vocabulary has 32 ids"],
+    );
+    refuse(
+        &change(&|input| input.gene_ids[0] = -1),
+        Dtype::I32,
+        &["gene_ids: -1 at [0, 0]"],
+    );
+    refuse(
+        &change(&|input| input.values[20] = f32::NAN),
+        Dtype::I32,
+        &["values: NaN at [2, 2]"],
+    );
+    refuse(
+        &change(&|input| input.masked.as_mut().unwrap()[3] = 7),
+        Dtype::I32,
+        &["masked: 7 at [0, 3], wanted 0 or 1"],
+    );
+    let long: Vec<Cell> = vec![Cell::random(1, &sizes(), 17, 0.0, 0.0)];
+    refuse(
+        &Input::of(&long),
+        Dtype::I32,
+        &["gene_ids: 17 genes a cell, but the model takes 16"],
+    );
+    refuse(
+        &change(&|input| input.shape = vec![27]),
+        Dtype::I32,
+        &["gene_ids: shape [27], wanted [B, L]"],
+    );
+    refuse(&change(&|_| ()), Dtype::U64, &["gene_ids: type U64, wanted [I32, I64]"]);
+
+    let data = vec![0; 8];
+    let view = |dtype| TensorView::new(dtype, vec![1, 2], &data).unwrap();
+    let cases = [
+        (vec![("values", view(Dtype::F32))], "gene_ids: missing"),
+        (vec![("gene_ids", view(Dtype::I32))], "values: missing"),
+        (
+            vec![("gene_ids", view(Dtype::I32)), ("values", view(Dtype::I32))],
+            "values: type I32, wanted [F32]",
+        ),
+        (
+            vec![
+                ("gene_ids", view(Dtype::I32)),
+                ("values", view(Dtype::F32)),
+                ("mask", view(Dtype::F32)),
+            ],
+            "mask: not a tensor of a batch",
+        ),
+    ];
+    let arguments = [
+        "forward",
+        "--input",
+        &place.text("in.safetensors"),
+        "-o",
+        &place.text("out.safetensors"),
+    ];
+    for (views, problem) in cases {
+        fs::write(place.path("in.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+        place.run(&arguments).assert_error(&["in.safetensors: ", problem]);
+    }
+    fs::write(place.path("in.safetensors"), b"short").unwrap();
+    place
+        .run(&arguments)
+        .assert_error(&["in.safetensors: header: the file has 5 bytes"]);
+}
+
+#[test]
+fn broken_matrices_exit_with_2_and_name_file_and_place() {
+    let place = Place::new();
+    let text = |name: &str, text: &str| {
+        fs::write(place.path(name), text).unwrap();
+        place.text(name)
+    };
+    let whole = fs::read(fixture("csr_f32_gzip.h5ad")).unwrap();
+    fs::write(place.path("cut.h5ad"), &whole[..20_000]).unwrap();
+    let cases = [
+        (place.text("nowhere.h5ad"), "nowhere.h5ad: "),
+        (place.text("cut.h5ad"), "cut.h5ad: byte 20000: the file is cut off"),
+        (
+            fixture("broken/shape.h5ad"),
+            "shape.h5ad: X: 21 columns, but var has 20 names",
+        ),
+        (fixture("broken/text.h5ad"), "text.h5ad: X/data: numbers of type string"),
+        (fixture("broken/lzf.h5ad"), "lzf.h5ad: X/data: compressed with LZF"),
+        (fixture("broken/no_cells.h5ad"), "no_cells.h5ad: X: 0 cells × 20 genes"),
+        (
+            text("nan.csv", "c,GENE0,GENE1\na,1,nan\n"),
+            "nan.csv: line 2, column 3 (a, GENE1): `nan` is not finite",
+        ),
+        (
+            text("negative.csv", "c,GENE0,GENE1\na,1,-2\n"),
+            "negative.csv: cells × genes: cell a (row 0), gene GENE1 (column 1): -2 is negative",
+        ),
+        (
+            text("words.csv", "c,GENE0,GENE1\na,1,many\n"),
+            "words.csv: line 2, column 3 (a, GENE1): `many` is not a number",
+        ),
+        (
+            text("mouse.csv", "c,Xkr4,Rp1\na,1,2\n"),
+            "mouse.csv: names of columns and rows: neither the columns (Xkr4, Rp1, …)",
+        ),
+    ];
+    for (input, problem) in cases {
+        place
+            .run(&["annotate", &input, "-o", &place.text("out.csv")])
+            .assert_error(&[problem]);
+        place
+            .run(&["embed", &input, "-o", &place.text("out.npy")])
+            .assert_error(&[problem]);
+    }
+    let left: Vec<String> = place.results().into_iter().filter(|name| name.contains("out")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn broken_models_exit_with_2_and_name_file_and_place() {
+    let input = fixture("csr_f32_gzip.h5ad");
+    let place = Place::bare();
+    place.run(&["annotate", &input]).assert_error(&["vocab.tsv: missing"]);
+    place
+        .run(&["embed", &input, "-o", &place.text("e.npy")])
+        .assert_error(&["vocab.tsv: missing"]);
+
+    let place = Place::new();
+    place
+        .run(&["annotate", &input, "--head", "other"])
+        .assert_error(&["head: other, wanted one of types"]);
+    fs::rename(place.path("heads"), place.path("no heads")).unwrap();
+    place
+        .run(&["annotate", &input])
+        .assert_error(&["head: none given, but the model has no heads/NAME.safetensors"]);
+    fs::rename(place.path("no heads"), place.path("heads")).unwrap();
+    fs::write(place.path("vocab.tsv"), "id\tsymbol\tensembl_id\tentropy\n32\tA\t\t0.5\n").unwrap();
+    place
+        .run(&["annotate", &input])
+        .assert_error(&["vocab.tsv: line 2: id 32 is past the model's vocab_size, 32"]);
+    let weights = fs::read(place.path("model.safetensors")).unwrap();
+    fs::write(place.path("model.safetensors"), &weights[..weights.len() - 8]).unwrap();
+    place
+        .run(&["info"])
+        .assert_error(&["model.safetensors: tensor data: ", "cut off"]);
+    fs::write(place.path("model.safetensors"), &weights).unwrap();
+    fs::write(place.path("config.json"), "{}").unwrap();
+    place.run(&["info"]).assert_error(&["config.json: "]);
+    run(&["info", "--model", &place.text("nowhere"), "--device", "cpu"]).assert_error(&["nowhere"]);
+}
+
+#[test]
+fn info_names_device_and_model() {
+    let place = Place::new();
+    let ran = place.run(&["info"]);
+    ran.assert_code(0);
+    for part in [
+        "device: cpu, ",
+        "model: random, ",
+        "2 layers of width 16, 2 heads",
+        "20 genes, up to 16 a cell",
+        "heads: types",
+    ] {
+        assert!(ran.stdout.contains(part), "`{part}` is not in {}", ran.stdout);
+    }
+    let ran = place.run(&["info", "--json"]);
+    let info: serde_json::Value = serde_json::from_str(&ran.assert_code(0).stdout).unwrap();
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        (&info["device"]["kind"], &info["model"]["config"]["hidden_size"]),
+        (&"cpu".into(), &16.into())
+    );
+    assert_eq!(info["model"]["heads"], serde_json::json!(["types"]));
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_with_0() {
+    for arguments in [
+        &[][..],
+        &["annotate"],
+        &["annotate", "a.h5ad", "--demo"],
+        &["embed", "a.h5ad"],
+        &["forward", "-o", "x"],
+        &["info", "--device", "abacus"],
+        &["fly"],
+    ] {
+        run(arguments).assert_code(2);
+    }
+    let help = run(&["--help"]);
+    help.assert_code(0);
+    for part in [
+        "annotate",
+        "embed",
+        "forward",
+        "info",
+        "Exit codes: 0 done, 1 nothing could be annotated, 2 error",
+    ] {
+        assert!(help.stdout.contains(part), "`{part}` is not in {}", help.stdout);
+    }
+    run(&["--version"]).assert_code(0);
+}
+
+#[test]
+fn outputs_are_refused_before_anything_is_computed() {
+    let place = Place::new();
+    let input = place.text("in.csv");
+    fs::write(&input, "c,GENE0,GENE1\na,1,2\n").unwrap();
+    place
+        .run(&["embed", &input, "-o", &place.text("e.txt")])
+        .assert_error(&["e.txt; wanted a name that ends with .csv or .npy"]);
+    place
+        .run(&["embed", &input, "-o", &place.text("no/e.npy")])
+        .assert_error(&["no/e.npy: "]);
+    place
+        .run(&["annotate", &input, "-o", &place.text("heads")])
+        .assert_error(&["heads: "]);
+    place
+        .run(&["annotate", &input, "-o", &input])
+        .assert_error(&["in.csv is the input; wanted another file"]);
+    assert_eq!(fs::read_to_string(&input).unwrap(), "c,GENE0,GENE1\na,1,2\n");
+    assert_eq!(place.results(), ["in.csv"]);
+}
+
+/// A link stays a link, and a device is written to, not replaced.
+#[cfg(unix)]
+#[test]
+fn links_and_devices_are_written_through() {
+    let place = Place::new();
+    let input = fixture("small_csr_f4.h5ad");
+    fs::write(place.path("real.csv"), "old").unwrap();
+    std::os::unix::fs::symlink(place.path("real.csv"), place.path("link.csv")).unwrap();
+    place.run(&["annotate", &input, "-o", &place.text("link.csv")]).assert_code(0);
+    assert!(fs::symlink_metadata(place.path("link.csv")).unwrap().is_symlink());
+    assert!(fs::read_to_string(place.path("real.csv")).unwrap().starts_with(TABLE));
+    place.run(&["annotate", &input, "-o", "/dev/null"]).assert_code(0);
+    use std::os::unix::fs::FileTypeExt;
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+}
