@@ -284,7 +284,7 @@ fn same(what: &str, got: &Answer, wanted: &Answer) {
     }
 }
 
-fn close(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
+pub fn close(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
     assert_eq!(got.len(), wanted.len(), "{what}: length");
     let allowed = tolerance * rms(wanted);
     let off = (0..got.len()).find(|&i| got[i].is_nan() || (got[i] - wanted[i]).abs() > allowed);
