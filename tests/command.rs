@@ -624,3 +624,44 @@ fn links_and_devices_are_written_through() {
     use std::os::unix::fs::FileTypeExt;
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
+
+#[test]
+fn the_demo_runs_without_any_file() {
+    let ran = run(&["annotate", "--demo", "--device", "cpu"]);
+    ran.assert_code(0);
+    assert_eq!(ran.stdout.lines().count(), 241);
+    assert!(
+        ran.stderr.contains("simulated: no cell in it was ever measured"),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Ctrl-C in the middle of a run.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing_half_written() {
+    use std::io::{BufRead, BufReader};
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("out.csv"), "old").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_scdiva"))
+        .args(["annotate", "--demo", "--device", "cpu", "-o"])
+        .arg(place.path().join("out.csv"))
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+    // The last line before the long part.
+    lines.find(|line| line.contains("values: counts")).unwrap();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(lines.last().as_deref(), Some("cancelled"));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_to_string(place.path().join("out.csv")).unwrap(), "old");
+    assert_eq!(place.path().read_dir().unwrap().count(), 1);
+}

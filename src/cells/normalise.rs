@@ -37,35 +37,64 @@ pub enum ValueKind {
     LogNormalised,
 }
 
-impl ValueKind {
-    /// What the values are, as far as they tell: counts when all are whole, log-normalised when all are small.
+/// Looks at values one by one, to tell in the end what they are.
+#[derive(Debug)]
+pub(crate) struct Judge<P> {
+    /// The first value that is not whole.
+    fraction: Option<f32>,
+    /// The first value that is too large for a logarithm, and where it is.
+    large: Option<(f32, P)>,
+}
+
+impl<P> Default for Judge<P> {
+    fn default() -> Self {
+        Self {
+            fraction: None,
+            large: None,
+        }
+    }
+}
+
+impl<P> Judge<P> {
+    /// Takes the next value into account; `place` is where it is.
     ///
     /// # Errors
-    /// The place of the first value that is neither, and what is wrong with it.
-    pub(crate) fn of(values: &[f32]) -> Result<Self, (usize, String)> {
-        let is_whole = |&value: &f32| (value - value.round()).abs() <= COUNT_TOLERANCE;
-        for (place, value) in values.iter().enumerate() {
-            check_number(*value).map_err(|problem| (place, problem))?;
+    /// What is wrong with it, when it can be neither a count nor log-normalised.
+    pub(crate) fn see(&mut self, value: f32, place: P) -> Result<(), String> {
+        check_number(value)?;
+        if self.fraction.is_none() && !is_whole(value) {
+            self.fraction = Some(value);
         }
-        if values.iter().all(is_whole) {
-            return Ok(Self::Counts);
+        if self.large.is_none() && value >= MAX_LOG_VALUE {
+            self.large = Some((value, place));
         }
-        match values.iter().position(|&value| value >= MAX_LOG_VALUE) {
-            None => Ok(Self::LogNormalised),
-            Some(large) => {
-                let broken = values.iter().find(|value| !is_whole(value)).copied().unwrap_or_default();
-                let found = format!(
-                    "{} is too large for a log-normalised value, and {broken} is no whole number",
-                    values[large]
-                );
+        Ok(())
+    }
+
+    /// Counts when all are whole, log-normalised when all are small.
+    ///
+    /// # Errors
+    /// The place of a value that is neither, and what is wrong with it.
+    pub(crate) fn verdict(self) -> Result<ValueKind, (P, String)> {
+        match (self.fraction, self.large) {
+            (None, _) => Ok(ValueKind::Counts),
+            (Some(_), None) => Ok(ValueKind::LogNormalised),
+            (Some(fraction), Some((large, place))) => {
+                let found = format!("{large} is too large for a log-normalised value, and {fraction} is no whole number");
                 Err((
-                    large,
+                    place,
                     format!("{found}; wanted counts, or log-normalised values below {MAX_LOG_VALUE}"),
                 ))
             }
         }
     }
+}
 
+fn is_whole(value: f32) -> bool {
+    (value - value.round()).abs() <= COUNT_TOLERANCE
+}
+
+impl ValueKind {
     /// Holds every single value to what the sample said.
     ///
     /// # Errors
@@ -73,9 +102,7 @@ impl ValueKind {
     pub(crate) fn check(self, value: f32) -> Result<(), String> {
         check_number(value)?;
         match self {
-            Self::Counts if (value - value.round()).abs() > COUNT_TOLERANCE => {
-                Err(format!("{value} is no count, but the values before it are"))
-            }
+            Self::Counts if !is_whole(value) => Err(format!("{value} is no count, but the values before it are")),
             Self::LogNormalised if value >= MAX_LOG_VALUE => Err(format!(
                 "{value} is no log-normalised value (below {MAX_LOG_VALUE}), but the values before it are"
             )),

@@ -1,5 +1,6 @@
 //! A matrix and a vocabulary in, tokens out.
 
+use super::normalise::Judge;
 use super::serialize::{Expressed, rank};
 use super::{CellMatrix, GeneMatch, Preprocess, Serialization, SparseRows, Tokens, ValueKind, Vocabulary};
 use crate::error::{Error, Result};
@@ -225,20 +226,21 @@ impl<'a> Tokenizer<'a> {
 
 /// Looks at about [`N_SAMPLED_CELLS`] cells, all of a small file. The inner error is about the values, the outer about the file.
 pub(crate) fn sample_kind(matrix: &dyn CellMatrix) -> Result<Result<ValueKind>> {
-    let mut all = Vec::new();
-    let mut places = Vec::new();
+    let mut judge = Judge::default();
     for cells in sampled_cells(matrix.n_cells()) {
         let rows = matrix.read_rows(cells.clone())?;
         for (row, cell) in cells.enumerate() {
             let (columns, values) = rows.row(row);
-            places.extend(columns.iter().map(|&column| (cell, column)));
-            all.extend_from_slice(values);
+            for (&column, &value) in columns.iter().zip(values) {
+                if let Err(problem) = judge.see(value, (cell, column)) {
+                    return Ok(Err(wrong_value(matrix, cell, column, problem)));
+                }
+            }
         }
     }
-    Ok(ValueKind::of(&all).map_err(|(place, problem)| match places.get(place) {
-        Some(&(cell, column)) => wrong_value(matrix, cell, column, problem),
-        None => Error::file(matrix.file(), matrix.matrix(), problem),
-    }))
+    Ok(judge
+        .verdict()
+        .map_err(|((cell, column), problem)| wrong_value(matrix, cell, column, problem)))
 }
 
 /// Runs of cells, spread evenly from the first to the last.
