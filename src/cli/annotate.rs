@@ -1,4 +1,8 @@
 //! `scdiva annotate`.
+#![expect(
+    clippy::doc_markdown,
+    reason = "what documents an argument is its help text, which is plain"
+)]
 
 use super::Outcome;
 use super::output::OutputFile;
