@@ -1,6 +1,6 @@
 //! The operations of the forward pass, each documented once; [`crate::cpu`] and [`crate::gpu`] implement them.
 //!
-//! Numbers are f32, matrices row-major. A batch is *packed*: the rows of all its cells stand one after another, [LAT]
+//! Numbers are f32, matrices row-major. A batch is *packed*: the rows of all its cells stand one after another, `[LAT]`
 //! first in every cell, then the attended genes, then the unattended ones, so that the keys of a cell are its first
 //! `n_keys` rows and no padding is computed. Row order inside a cell is free because every row carries its position.
 
@@ -12,11 +12,11 @@ use std::ops::Range;
 /// Where one cell stands among the packed rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellRows {
-    /// Its first row, which is [LAT].
+    /// Its first row, which is `[LAT]`.
     pub first_row: usize,
-    /// All its rows, [LAT] included.
+    /// All its rows, `[LAT]` included.
     pub n_rows: usize,
-    /// The rows that others attend to: the first `n_keys` of them, [LAT] included, so at least 1.
+    /// The rows that others attend to: the first `n_keys` of them, `[LAT]` included, so at least 1.
     pub n_keys: usize,
 }
 
@@ -25,13 +25,13 @@ pub struct CellRows {
 pub struct PackedRows {
     /// One entry a cell, in order, without gaps.
     pub cells: Vec<CellRows>,
-    /// `[n_rows]`; 0 at [LAT] rows.
+    /// `[n_rows]`; 0 at `[LAT]` rows.
     pub gene_ids: Vec<u32>,
-    /// `[n_rows]`; 0 at [LAT] rows.
+    /// `[n_rows]`; 0 at `[LAT]` rows.
     pub values: Vec<f32>,
     /// `[n_rows]`; 1 where gene and value are masked, 0 elsewhere.
     pub masked: Vec<u32>,
-    /// `[n_rows]`; 0 at [LAT] rows, else 1 + the rank of the gene in its cell.
+    /// `[n_rows]`; 0 at `[LAT]` rows, else 1 + the rank of the gene in its cell.
     pub positions: Vec<u32>,
 }
 
@@ -91,7 +91,7 @@ pub type ReadRows<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<()> + 'a;
 pub enum Queries {
     /// Every packed row: q has `n_rows` rows.
     AllRows,
-    /// Only the [LAT] row of each cell: q has `n_cells` rows.
+    /// Only the `[LAT]` row of each cell: q has `n_cells` rows.
     LatentRows,
 }
 
@@ -136,7 +136,7 @@ pub trait Backend {
     /// `x[r] += table[gene_ids[r]]`: `x` `[R, D]`, `table` `[V, D]`. Source: spec 3.1, `gene_embedding`.
     fn add_gene_embedding(&self, x: &mut Self::Tensor, batch: &Self::Batch, table: &Self::Weight) -> Result<()>;
 
-    /// Mean of a cell's attended gene rows, [LAT] left out; zeros for a cell without any: `[R, D] → [B, D]`. Source: spec 3.2.
+    /// Mean of a cell's attended gene rows, `[LAT]` left out; zeros for a cell without any: `[R, D] → [B, D]`. Source: spec 3.2.
     fn cell_mean(&self, x: &Self::Tensor, batch: &Self::Batch) -> Result<Self::Tensor>;
 
     /// `x[r] = gene_mask + value_mask` at masked rows: `x` `[R, D]`, masks `[1, D]`. Source: spec 3.3.
@@ -148,10 +148,10 @@ pub trait Backend {
         value_mask: &Self::Weight,
     ) -> Result<()>;
 
-    /// Writes `latent` `[B, D]` to the [LAT] rows of `x` `[R, D]`. Source: spec 3.3.
+    /// Writes `latent` `[B, D]` to the `[LAT]` rows of `x` `[R, D]`. Source: spec 3.3.
     fn set_latent_rows(&self, x: &mut Self::Tensor, batch: &Self::Batch, latent: &Self::Tensor) -> Result<()>;
 
-    /// The [LAT] rows: `[R, D] → [B, D]`.
+    /// The `[LAT]` rows: `[R, D] → [B, D]`.
     fn latent_rows(&self, x: &Self::Tensor, batch: &Self::Batch) -> Result<Self::Tensor>;
 
     /// A run of consecutive rows, copied: `[R, n] → [rows.len(), n]`.

@@ -110,8 +110,8 @@ pub struct ScDiVa {
 
 #[derive(Debug)]
 enum Loaded {
-    Cpu(Model<Cpu>),
-    Gpu(Model<Gpu>),
+    Cpu(Box<Model<Cpu>>),
+    Gpu(Box<Model<Gpu>>),
 }
 
 /// Runs an expression on the model, whichever device it is on.
@@ -322,7 +322,8 @@ impl Runner for ScDiVa {
 }
 
 async fn cpu(checkpoint: Checkpoint) -> Result<Loaded> {
-    Ok(Loaded::Cpu(Model::load(self_test::prove(Cpu::new()).await?, checkpoint)?))
+    let cpu = self_test::prove(Cpu::new()).await?;
+    Ok(Loaded::Cpu(Box::new(Model::load(cpu, checkpoint)?)))
 }
 
 async fn gpu(checkpoint: Checkpoint, allow_software: bool) -> Result<Loaded> {
@@ -330,8 +331,6 @@ async fn gpu(checkpoint: Checkpoint, allow_software: bool) -> Result<Loaded> {
         allow_software,
         ..GpuOptions::default()
     };
-    Ok(Loaded::Gpu(Model::load(
-        self_test::prove(Gpu::open(options).await?).await?,
-        checkpoint,
-    )?))
+    let gpu = self_test::prove(Gpu::open(options).await?).await?;
+    Ok(Loaded::Gpu(Box::new(Model::load(gpu, checkpoint)?)))
 }

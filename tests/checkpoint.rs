@@ -1,4 +1,5 @@
 //! Model files that are not what they should be: each is refused with the file, the place, what was found and what was wanted.
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -189,7 +190,8 @@ fn heads_that_do_not_fit_are_named() {
         pollster::block_on(ScDiVa::open(files, DeviceChoice::Cpu)).unwrap().head(None)
     };
     assert_eq!(open(&head(20, 2), &METADATA).unwrap().labels, ["B", "T"]);
-    let cases: [(Tensors, Vec<(&str, &str)>, &[&str]); 6] = [
+    type Case<'a> = (Tensors, Vec<(&'a str, &'a str)>, &'a [&'a str]);
+    let cases: [Case<'_>; 6] = [
         (head(21, 2), METADATA.to_vec(), &["0.weight", "[6, 21]", "[6, 20]"]),
         (head(20, 3), METADATA.to_vec(), &["2.weight", "[3, 6]", "[2, 6]"]),
         (head(20, 2), METADATA[1..].to_vec(), &["metadata kind", "missing"]),

@@ -1,4 +1,5 @@
 //! A model on a device, as the command and the page use it.
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
 
 use scdiva::model::Want;
 use scdiva::model::self_test::{ANSWER, Tokens, files};

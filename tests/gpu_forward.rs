@@ -1,4 +1,5 @@
 //! The whole model in WGSL, on whatever adapter there is. No adapter is a failure, not a skip.
+#![expect(clippy::expect_used, reason = "in what the tests share a failure is a failed test")]
 
 mod reference;
 mod support {

@@ -1,4 +1,5 @@
 //! Every operation in WGSL against the reference, on whatever adapter there is. No adapter is a failure, not a skip.
+#![expect(clippy::expect_used, reason = "in what the tests share a failure is a failed test")]
 
 mod reference;
 mod support {
@@ -8,9 +9,7 @@ mod support {
 use scdiva::gpu::{Gpu, GpuOptions};
 
 fn open(options: GpuOptions) -> Gpu {
-    let gpu = pollster::block_on(Gpu::open(options)).expect("an adapter, a software one will do (mesa-vulkan-drivers)");
-    eprintln!("adapter: {:?}", gpu.info());
-    gpu
+    pollster::block_on(Gpu::open(options)).expect("an adapter, a software one will do (mesa-vulkan-drivers)")
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The released 94.5 M-parameter shapes load, run, and take no more host memory than the file and 64 MB.
 //!
 //! One test in a process of its own, because it looks at the memory of the whole process.
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
 
 use scdiva::model::{CellInput, Config, Want, tensor_shapes};
 use scdiva::{DeviceChoice, ModelFiles, ScDiVa};

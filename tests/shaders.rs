@@ -1,5 +1,6 @@
 //! Every shader is valid WGSL, and is what the host says it is: names, order and kinds of buffers, members of `Params`, overrides.
 //! No GPU is needed.
+#![expect(clippy::panic, reason = "in what the tests share a failure is a failed test")]
 
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 use scdiva::gpu::{Access, KERNELS};

@@ -68,7 +68,7 @@ pub struct Batch {
     cell_rows: Buffer,
     /// Query tiles of [`kernels::attention`] over all rows.
     tiles: Buffer,
-    /// The same over the [LAT] rows.
+    /// The same over the `[LAT]` rows.
     latent_tiles: Buffer,
 }
 

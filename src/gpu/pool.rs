@@ -98,7 +98,7 @@ mod tests {
         for size in [1, 255, 256, 257, 5_000, 1 << 20, (1 << 20) + 1, 100_000_001] {
             let class = size_class(size);
             assert!(
-                class >= size && class % 256 == 0 && (size < 4096 || class < size + size / 4),
+                class >= size && class.is_multiple_of(256) && (size < 4096 || class < size + size / 4),
                 "{size} -> {class}"
             );
         }

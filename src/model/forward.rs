@@ -35,7 +35,7 @@ pub struct Output {
     pub gene_logits: Vec<Vec<f32>>,
     /// Per cell `[L]`, when wanted.
     pub values: Vec<Vec<f32>>,
-    /// Per cell `[N, H, L + 1, L + 1]` (query, key), [LAT] first, when wanted.
+    /// Per cell `[N, H, L + 1, L + 1]` (query, key), `[LAT]` first, when wanted.
     pub attention: Vec<Vec<f32>>,
 }
 
@@ -95,7 +95,7 @@ impl<B: Backend> Model<B> {
         &self.checkpoint
     }
 
-    /// The most rows (genes and one [LAT] a cell) that one batch may have on this device.
+    /// The most rows (genes and one `[LAT]` a cell) that one batch may have on this device.
     pub fn max_rows(&self) -> usize {
         let config = &self.checkpoint.config;
         self.backend.max_tensor_len() / (3 * config.hidden_size).max(config.intermediate_size)
@@ -160,7 +160,7 @@ impl<B: Backend> Model<B> {
         Ok(output)
     }
 
-    /// Steps 1 to 3 of the spec: embeddings, [LAT], masks, projection.
+    /// Steps 1 to 3 of the spec: embeddings, `[LAT]`, masks, projection.
     fn tokens(&self, rows: &PackedRows, batch: &B::Batch) -> Result<B::Tensor> {
         let (b, w, d) = (&self.backend, &self.weights, self.checkpoint.config.hidden_size);
         let value = b.encode_values(batch, &w.value_encoder_0.weight, &w.value_encoder_0.bias)?;
@@ -189,7 +189,7 @@ impl<B: Backend> Model<B> {
         Ok(h)
     }
 
-    /// Attention of a block before its output projection: `[R, D]`, or `[B, D]` for the [LAT] rows only.
+    /// Attention of a block before its output projection: `[R, D]`, or `[B, D]` for the `[LAT]` rows only.
     fn attend(&self, layer: &Layer<B>, y: &B::Tensor, batch: &B::Batch, latent_only: bool) -> Result<B::Tensor> {
         let (b, config) = (&self.backend, &self.checkpoint.config);
         let (d, n_heads, head_size) = (config.hidden_size, config.num_heads, config.head_size());
@@ -302,7 +302,7 @@ impl<B: Backend> Model<B> {
     }
 }
 
-/// Puts packed rows `range`, `width` numbers each, into per-cell matrices in the order of the input tokens; [LAT] rows are left out.
+/// Puts packed rows `range`, `width` numbers each, into per-cell matrices in the order of the input tokens; `[LAT]` rows are left out.
 fn unpack(rows: &PackedRows, range: Range<usize>, packed: &[f32], width: usize, into: Option<Vec<Vec<f32>>>) -> Vec<Vec<f32>> {
     let mut cells = into.unwrap_or_else(|| rows.cells.iter().map(|cell| vec![0.0; (cell.n_rows - 1) * width]).collect());
     for (to, cell) in cells.iter_mut().zip(&rows.cells) {

@@ -1,4 +1,4 @@
-//! What the model is used for: a matrix in, an answer out. A task knows no device; it runs on a [`Runner`].
+//! What the model is used for: a matrix in, an answer out. A task knows no device; it runs on whatever runs batches.
 
 mod annotate;
 mod embed;
@@ -28,7 +28,7 @@ pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// Runs batches on whatever device there is.
 pub(crate) trait Runner {
-    /// The most rows (genes and one [LAT] a cell) of one batch.
+    /// The most rows (genes and one `[LAT]` a cell) of one batch.
     fn max_rows(&self) -> usize;
     /// The forward pass.
     async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output>;

@@ -1,4 +1,4 @@
-//! Takes the [LAT] rows out: `shaders/latent_rows.wgsl`.
+//! Takes the `[LAT]` rows out: `shaders/latent_rows.wgsl`.
 
 use crate::backend::Matrix;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Puts the [LAT] rows in: `shaders/set_latent_rows.wgsl`.
+//! Puts the `[LAT]` rows in: `shaders/set_latent_rows.wgsl`.
 
 use crate::backend::Matrix;
 use crate::error::Result;
