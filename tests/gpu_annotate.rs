@@ -1,0 +1,99 @@
+//! The same file gives the same labels and probabilities on the GPU and on the CPU, with the embedded model.
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
+
+use scdiva::cells::{CellMatrix, GeneColumn, SparseRows};
+use scdiva::tasks::Annotation;
+use scdiva::{DeviceChoice, ModelFiles, Result, ScDiVa, read};
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Every 20th cell of a matrix: software adapters take a second a cell.
+struct Sample {
+    whole: Box<dyn CellMatrix>,
+    names: Vec<String>,
+}
+
+const EVERY: usize = 20;
+
+impl Sample {
+    fn of(whole: Box<dyn CellMatrix>) -> Self {
+        let names = whole.cell_names().iter().step_by(EVERY).cloned().collect();
+        Self { whole, names }
+    }
+}
+
+impl CellMatrix for Sample {
+    fn file(&self) -> &str {
+        self.whole.file()
+    }
+
+    fn matrix(&self) -> &str {
+        self.whole.matrix()
+    }
+
+    fn note(&self) -> Option<&str> {
+        self.whole.note()
+    }
+
+    fn n_genes(&self) -> usize {
+        self.whole.n_genes()
+    }
+
+    fn cell_names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn gene_columns(&self) -> &[GeneColumn] {
+        self.whole.gene_columns()
+    }
+
+    fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows> {
+        let mut rows = SparseRows {
+            offsets: vec![0],
+            ..SparseRows::default()
+        };
+        for cell in cells {
+            let row = self.whole.read_rows(cell * EVERY..cell * EVERY + 1)?;
+            rows.genes.extend_from_slice(&row.genes);
+            rows.values.extend_from_slice(&row.values);
+            rows.offsets.push(rows.genes.len());
+        }
+        Ok(rows)
+    }
+}
+
+fn annotate(device: DeviceChoice) -> Annotation {
+    let mut scdiva = pollster::block_on(ScDiVa::open(ModelFiles::embedded(), device)).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo/pbmc_simulated.h5ad");
+    let source = Arc::new(read::FileSource::open(&path).unwrap());
+    let sample = Sample::of(read::open("demo", source, scdiva.vocabulary()).unwrap());
+    let mut on_progress = |_| ControlFlow::Continue(());
+    pollster::block_on(scdiva.annotate(&sample, &Default::default(), &mut on_progress)).unwrap()
+}
+
+#[test]
+fn gpu_and_cpu_give_the_same_labels_and_probabilities() {
+    let (cpu, gpu) = (annotate(DeviceChoice::Cpu), annotate(DeviceChoice::Gpu));
+    assert_eq!(cpu.predictions.len(), 12);
+    for (cell, (c, g)) in cpu.predictions.iter().zip(&gpu.predictions).enumerate() {
+        let (c, g) = (c.unwrap(), g.unwrap());
+        assert!(
+            (c.probability - g.probability).abs() < 1e-3,
+            "cell {cell}: {c:?} on the CPU, {g:?} on the GPU"
+        );
+        assert!(
+            (c.second_probability - g.second_probability).abs() < 1e-3,
+            "cell {cell}: {c:?} and {g:?}"
+        );
+        // Two labels that are as probable as each other may change places.
+        if c.probability - c.second_probability > 2e-3 {
+            assert_eq!(cpu.label(cell), gpu.label(cell), "cell {cell}: {c:?} and {g:?}");
+        }
+    }
+    let labels: std::collections::BTreeSet<_> = (0..12).filter_map(|cell| cpu.label(cell)).collect();
+    assert!(
+        labels.len() >= 4,
+        "a simulated sample of blood has more types than {labels:?}"
+    );
+}
