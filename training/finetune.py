@@ -27,7 +27,7 @@ def finetune(config: Config, run: Path) -> None:
     head = Head(config.model, config.pooling, config.head_size, len(config.labels))
     modules = {"model": model, "head": head}
     average = torch.load(run / "pretrain.pt", weights_only=True)["average"]
-    nn.ModuleDict(modules).load_state_dict(average, strict=False)  # strict: the head is not in it yet
+    model.load_state_dict({key.removeprefix("model."): tensor for key, tensor in average.items()})
 
     sets = load_sets(config, run)
     vote(sets, config)
@@ -51,10 +51,11 @@ def finetune(config: Config, run: Path) -> None:
         stage_run.fit(batches(stage, drawing(sets, config, stage.class_balance)), number, annotation)
         stage_run.modules.load_state_dict(stage_run.average)
 
-    # The encoder has moved under the two reconstruction heads. They learn to read it again; it stays as it is, and with it
-    # every answer of the annotation head.
+    # The encoder has moved under the reconstruction heads. They, and what stands for a hidden gene, learn to fit it again. None
+    # of them takes part in the pass over a clean cell: every answer of the annotation head stays as it is.
+    reconstructing = ("model.gene_head", "model.value_head", "model.gene_mask_emb", "model.value_mask_emb")
     for parameter_name, parameter in nn.ModuleDict(modules).named_parameters():
-        parameter.requires_grad_(parameter_name.startswith(("model.gene_head", "model.value_head")))
+        parameter.requires_grad_(parameter_name.startswith(reconstructing))
     stage = config.decode
 
     def reconstruction(batch: Batch) -> tuple[Tensor, dict[str, float]]:
