@@ -4,10 +4,11 @@
 //! vectors, and the probabilities are at once the panel that the product with the values wants.
 
 use super::simd::{exp, vectorised};
-use super::tile::{PANEL, PanelRow, Product, pack_panels, pack_strips, padded_rows};
+use super::tile::{PANEL, PanelRow, Product, pack_column_strips, pack_panels, pack_strips, padded_rows};
 use crate::backend::CellRows;
 use rayon::prelude::*;
-use rten_simd::SimdOp;
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
 use std::cell::RefCell;
 
 /// Keys at once: their scores stay in the first cache (240 rows of 128 bytes); a multiple of every strip.
@@ -72,6 +73,7 @@ impl Shape {
             self.n_heads,
             out,
             |cell| self.cell_keys_len(cell),
+            #[inline(always)]
             |cell, head, out| {
                 let from = k.at(cell.first_row, head, self.head_size);
                 pack_strips(from, k.n_cols, cell.n_keys, self.head_size, scale, out);
@@ -81,25 +83,18 @@ impl Shape {
 
     /// Values as strips of their columns, block of keys by block of keys: `[key blocks][strips of columns][keys][strip rows]`.
     pub(super) fn pack_values<'a>(self, v: Heads<'_>, cells: &[CellRows], out: &'a mut [f32]) -> Packed<'a> {
-        let strip_rows = padded_rows(1);
         pack_heads(
             cells,
             self.n_heads,
             out,
             |cell| self.cell_values_len(cell),
+            #[inline(always)]
             |cell, head, out| {
                 let rows = v.at(cell.first_row, head, self.head_size);
-                for (block, out) in out.chunks_mut((KEY_BLOCK * padded_rows(self.head_size)).max(1)).enumerate() {
-                    let n_keys = KEY_BLOCK.min(cell.n_keys - block * KEY_BLOCK);
-                    for (strip, out) in out.chunks_exact_mut(n_keys * strip_rows).enumerate() {
-                        let columns = strip * strip_rows..((strip + 1) * strip_rows).min(self.head_size);
-                        for (key, to) in out.chunks_exact_mut(strip_rows).enumerate() {
-                            let from = (block * KEY_BLOCK + key) * v.n_cols;
-                            let from = &rows[from + columns.start..from + columns.end];
-                            to[..from.len()].copy_from_slice(from);
-                            to[from.len()..].fill(0.0);
-                        }
-                    }
+                let blocks = out.chunks_mut(KEY_BLOCK * padded_rows(self.head_size));
+                for (out, start) in blocks.zip((0..cell.n_keys).step_by(KEY_BLOCK)) {
+                    let n_keys = KEY_BLOCK.min(cell.n_keys - start);
+                    pack_column_strips(&rows[start * v.n_cols..], v.n_cols, n_keys, self.head_size, out);
                 }
             },
         )
@@ -122,9 +117,12 @@ fn pack_heads<'a>(
     }
     tasks.par_iter_mut().for_each(|(cell, part)| {
         let len = head_len(*cell);
-        part.par_chunks_exact_mut(len)
-            .enumerate()
-            .for_each(|(head, out)| vectorised(|| pack(*cell, head, out)));
+        part.par_chunks_exact_mut(len).enumerate().for_each(|(head, out)| {
+            vectorised(
+                #[inline(always)]
+                || pack(*cell, head, out),
+            )
+        });
     });
     Packed {
         cells: tasks.into_iter().map(|(_, part)| -> &'a [f32] { part }).collect(),
@@ -205,11 +203,14 @@ impl Task<'_> {
         } = scratch;
         let n_panels = n_queries.div_ceil(PANEL);
         let padded = padded_rows(d);
-        q_panels.resize((n_panels * d).max(q_panels.len()), [0.0; PANEL]);
-        sums.resize((n_panels * padded).max(sums.len()), [0.0; PANEL]);
-        scores.resize(KEY_BLOCK, [0.0; PANEL]);
+        q_panels.resize((n_panels * d).max(q_panels.len()), PanelRow::ZERO);
+        sums.resize((n_panels * padded).max(sums.len()), PanelRow::ZERO);
+        scores.resize(KEY_BLOCK, PanelRow::ZERO);
         let q_panels = &mut q_panels[..n_panels * d];
-        vectorised(|| pack_panels(q.at(self.first, head, d), q.n_cols, n_queries, d, 1.0, q_panels));
+        vectorised(
+            #[inline(always)]
+            || pack_panels(q.at(self.first, head, d), q.n_cols, n_queries, d, 1.0, q_panels),
+        );
         let mut states = [Softmax::new(); QUERY_BLOCK / PANEL];
         for start in (0..self.n_keys).step_by(KEY_BLOCK) {
             let n_keys = KEY_BLOCK.min(self.n_keys - start);
@@ -218,20 +219,25 @@ impl Task<'_> {
             let scores = &mut scores[..n_keys];
             for (p, state) in states.iter_mut().enumerate().take(n_panels) {
                 let q = &q_panels[p * d..(p + 1) * d];
+                let n_cols = PANEL.min(n_queries - p * PANEL);
                 let sums = &mut sums[p * padded..(p + 1) * padded];
                 Product {
                     a: keys,
                     b: q,
                     out: scores,
                     add: false,
+                    n_cols,
+                    next: &[],
                 }
                 .dispatch();
-                vectorised(|| state.take(scores, sums));
+                state.take(scores, sums);
                 Product {
                     a: values,
                     b: scores,
                     out: sums,
                     add: start > 0,
+                    n_cols,
+                    next: &[],
                 }
                 .dispatch();
             }
@@ -259,42 +265,54 @@ struct Softmax {
 impl Softmax {
     const fn new() -> Self {
         Self {
-            max: [f32::NEG_INFINITY; PANEL],
-            sum: [0.0; PANEL],
+            max: PanelRow([f32::NEG_INFINITY; PANEL]),
+            sum: PanelRow::ZERO,
         }
     }
 
     /// Turns scores of further keys into `e^(score − max)`, and scales what was summed before to the new maximum.
-    #[inline(always)]
     fn take(&mut self, scores: &mut [PanelRow], sums: &mut [PanelRow]) {
-        let mut max = self.max;
-        for row in &*scores {
-            for (max, &x) in max.iter_mut().zip(row) {
-                *max = if x > *max { x } else { *max };
+        let softmax = self;
+        Take { softmax, scores, sums }.dispatch();
+    }
+}
+
+struct Take<'a> {
+    softmax: &'a mut Softmax,
+    scores: &'a mut [PanelRow],
+    sums: &'a mut [PanelRow],
+}
+
+impl SimdOp for Take<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let ops = isa.f32();
+        let Self { softmax, scores, sums } = self;
+        for first in (0..PANEL).step_by(ops.len()) {
+            let columns = first..first + ops.len();
+            let before = ops.load(&softmax.max[columns.clone()]);
+            let mut max = before;
+            for row in &*scores {
+                max = ops.max(max, ops.load(&row[columns.clone()]));
             }
+            // From −∞ this is next to nothing, and nothing was summed.
+            let scale = exp(isa, ops.sub(before, max));
+            ops.store(max, &mut softmax.max[columns.clone()]);
+            for row in &mut *sums {
+                let row = &mut row[columns.clone()];
+                ops.store(ops.mul(scale, ops.load(row)), row);
+            }
+            let mut sum = ops.mul(scale, ops.load(&softmax.sum[columns.clone()]));
+            for row in &mut *scores {
+                let row = &mut row[columns.clone()];
+                let weight = exp(isa, ops.sub(ops.load(row), max));
+                sum = ops.add(sum, weight);
+                ops.store(weight, row);
+            }
+            ops.store(sum, &mut softmax.sum[columns]);
         }
-        if max != self.max {
-            let mut scale = [0.0; PANEL];
-            for i in 0..PANEL {
-                // From −∞ this is 0, and nothing was summed.
-                scale[i] = exp(self.max[i] - max[i]);
-                self.sum[i] *= scale[i];
-            }
-            for row in sums {
-                for (x, scale) in row.iter_mut().zip(&scale) {
-                    *x *= scale;
-                }
-            }
-            self.max = max;
-        }
-        let mut sum = self.sum;
-        for row in scores {
-            for i in 0..PANEL {
-                row[i] = exp(row[i] - max[i]);
-                sum[i] += row[i];
-            }
-        }
-        self.sum = sum;
     }
 }
 
@@ -305,7 +323,7 @@ pub(super) fn probabilities(q: Heads<'_>, keys: &Packed<'_>, cell: CellRows, sha
         let keys = keys.head(0, head, shape);
         out.par_chunks_mut(PANEL * n).enumerate().for_each(|(block, out)| {
             let n_queries = out.len() / n;
-            let mut panel = vec![[0.0; PANEL]; d];
+            let mut panel = vec![PanelRow::ZERO; d];
             pack_panels(
                 q.at(cell.first_row + block * PANEL, head, d),
                 q.n_cols,
@@ -314,16 +332,18 @@ pub(super) fn probabilities(q: Heads<'_>, keys: &Packed<'_>, cell: CellRows, sha
                 1.0,
                 &mut panel,
             );
-            let mut scores = vec![[0.0; PANEL]; cell.n_keys];
+            let mut scores = vec![PanelRow::ZERO; cell.n_keys];
             Product {
                 a: keys,
                 b: &panel,
                 out: &mut scores,
                 add: false,
+                n_cols: n_queries,
+                next: &[],
             }
             .dispatch();
             let mut state = Softmax::new();
-            vectorised(|| state.take(&mut scores, &mut []));
+            state.take(&mut scores, &mut []);
             for (i, row) in out.chunks_exact_mut(n).enumerate() {
                 let scale = 1.0 / state.sum[i];
                 let (counting, rest) = row.split_at_mut(cell.n_keys);

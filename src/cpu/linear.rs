@@ -1,16 +1,16 @@
 //! `x Wᵀ` with its epilogue, a block of rows at a time.
 
-use super::simd::{silu, vectorised};
+use super::simd::{Silu, vectorised};
 use super::tile::{PANEL, PanelRow, Product, pack_strips, padded_rows};
 use super::weight::Panels;
 use rayon::prelude::*;
-use rten_simd::SimdOp;
+use rten_simd::{SimdOp, SimdUnaryOp};
 use std::cell::RefCell;
 use std::ops::Range;
 
 /// Rows of `x` that one task multiplies. They stay in the second cache, [`MAX_INNER`] columns at a time, while the panels
-/// of the weight pass by: 96 kB.
-const MAX_ROWS: usize = 48;
+/// of the weight pass by: 216 kB. With half as many rows the third cache limited the whole.
+const MAX_ROWS: usize = 108;
 const MAX_INNER: usize = 512;
 
 /// What happens to the numbers of a block before they are written.
@@ -47,9 +47,9 @@ impl Linear<'_> {
     /// `out` is `[n, n_out]`; `n_out` is at least 1.
     pub(super) fn run(&self, out: &mut [f32], n_out: usize) {
         let n_rows = out.len() / n_out;
-        // Four blocks a thread even out the load; below 12 rows a block reads the weight for too little work.
-        let fair = n_rows.div_ceil(4 * rayon::current_num_threads());
-        let block = padded_rows(fair.clamp(12, MAX_ROWS)).min(MAX_ROWS);
+        // As few blocks as can be, because each reads the whole weight; equally many for every thread.
+        let n_blocks = n_rows.div_ceil(MAX_ROWS).next_multiple_of(rayon::current_num_threads());
+        let block = padded_rows(n_rows.div_ceil(n_blocks)).min(MAX_ROWS);
         out.par_chunks_mut(block * n_out)
             .enumerate()
             .for_each(|(i, out)| SCRATCH.with_borrow_mut(|scratch| self.block(i * block, out, n_out, scratch)));
@@ -63,39 +63,42 @@ impl Linear<'_> {
         let n_parts = self.n_inner.div_ceil(MAX_INNER);
         // Sums of a long inner dimension, part by part; a single part needs none.
         let n_sums = if n_parts > 1 { panels.len() * n_rows } else { 0 };
-        scratch.sums.resize(n_sums.max(scratch.sums.len()), [0.0; PANEL]);
-        let mut tile = [[0.0; PANEL]; MAX_ROWS];
+        scratch.sums.resize(n_sums.max(scratch.sums.len()), PanelRow::ZERO);
+        let mut tile = [PanelRow::ZERO; MAX_ROWS];
         let tile = &mut tile[..n_rows];
         for part in 0..n_parts {
             let inner = part * MAX_INNER..((part + 1) * MAX_INNER).min(self.n_inner);
             let len = padded_rows(n_rows) * inner.len();
             scratch.strips.resize(len.max(scratch.strips.len()), 0.0);
             let strips = &mut scratch.strips[..len];
-            vectorised(|| pack_strips(&x[inner.start..], self.n_inner, n_rows, inner.len(), 1.0, strips));
+            vectorised(
+                #[inline(always)]
+                || pack_strips(&x[inner.start..], self.n_inner, n_rows, inner.len(), 1.0, strips),
+            );
             for panel in panels.clone() {
-                let b = self.weight.panel(panel, inner.clone());
-                if n_parts == 1 {
-                    Product {
-                        a: strips,
-                        b,
-                        out: tile,
-                        add: false,
-                    }
-                    .dispatch();
-                    self.finish(first_row, panel, tile, out, n_out);
+                let next = if panel + 1 < panels.end {
+                    self.weight.panel(panel + 1, inner.clone())
                 } else {
-                    let at = (panel - panels.start) * n_rows;
-                    let sums = &mut scratch.sums[at..at + n_rows];
-                    Product {
-                        a: strips,
-                        b,
-                        out: sums,
-                        add: part > 0,
-                    }
-                    .dispatch();
-                    if part + 1 == n_parts {
-                        self.finish(first_row, panel, sums, out, n_out);
-                    }
+                    &[]
+                };
+                // Sums of this panel so far, or a place for all of them.
+                let at = (panel - panels.start) * n_rows;
+                let sums = if n_parts == 1 {
+                    &mut *tile
+                } else {
+                    &mut scratch.sums[at..at + n_rows]
+                };
+                let product = Product {
+                    a: strips,
+                    b: self.weight.panel(panel, inner.clone()),
+                    out: sums,
+                    add: part > 0,
+                    n_cols: PANEL.min(self.weight_rows.end - panel * PANEL),
+                    next,
+                };
+                product.dispatch();
+                if part + 1 == n_parts {
+                    self.finish(first_row, panel, sums, out, n_out);
                 }
             }
         }
@@ -107,39 +110,73 @@ impl Linear<'_> {
         let columns = wanted.start.max(panel * PANEL)..wanted.end.min((panel + 1) * PANEL);
         let from = columns.start - panel * PANEL..columns.end - panel * PANEL;
         let to = columns.start - wanted.start..columns.end - wanted.start;
-        let rows = tile.iter().map(|row| &row[from.clone()]).zip(out.chunks_exact_mut(n_out));
-        vectorised(|| match self.finish {
-            Finish::Write => rows.for_each(|(x, out)| out[to.clone()].copy_from_slice(x)),
-            Finish::Add => rows.for_each(|(x, out)| out[to.clone()].iter_mut().zip(x).for_each(|(out, x)| *out += x)),
-            Finish::Bias(bias) => rows.for_each(|(x, out)| {
-                let sums = x.iter().zip(&bias[to.clone()]).map(|(x, b)| x + b);
-                out[to.clone()].iter_mut().zip(sums).for_each(|(out, y)| *out = y);
-            }),
-            Finish::BiasRelu(bias) => rows.for_each(|(x, out)| {
-                let sums = x.iter().zip(&bias[to.clone()]).map(|(x, b)| (x + b).max(0.0));
-                out[to.clone()].iter_mut().zip(sums).for_each(|(out, y)| *out = y);
-            }),
-            Finish::SwiGlu => rows.for_each(|(x, out)| {
-                let out = &mut out[to.start / 2..to.end / 2];
-                for (out, [gate, up]) in out.iter_mut().zip(x.as_chunks().0) {
-                    *out = silu(*gate) * up;
+        let rows = tile
+            .iter()
+            .zip(out.chunks_exact_mut(n_out))
+            .map(|(x, out)| (&x[from.clone()], out));
+        // Loops, not `for_each`: those are compiled apart, without this processor's vectors.
+        vectorised(
+            #[inline(always)]
+            || match self.finish {
+                Finish::Write => {
+                    for (x, out) in rows {
+                        out[to.clone()].copy_from_slice(x);
+                    }
                 }
-            }),
-            Finish::Rope {
-                table,
-                head_size,
-                positions,
-                n_cols,
-            } => {
-                let n_rotated = n_cols.clamp(to.start, to.end) - to.start;
-                for ((x, out), position) in rows.zip(&positions[first_row..]) {
-                    let angles = &table[*position as usize * head_size..][..head_size];
-                    let out = &mut out[to.clone()];
-                    rotate(&x[..n_rotated], angles, to.start % head_size, &mut out[..n_rotated]);
-                    out[n_rotated..].copy_from_slice(&x[n_rotated..]);
+                Finish::Add => {
+                    for (x, out) in rows {
+                        for (out, x) in out[to.clone()].iter_mut().zip(x) {
+                            *out += x;
+                        }
+                    }
                 }
-            }
-        });
+                Finish::Bias(bias) => {
+                    for (x, out) in rows {
+                        for ((out, x), b) in out[to.clone()].iter_mut().zip(x).zip(&bias[to.clone()]) {
+                            *out = x + b;
+                        }
+                    }
+                }
+                Finish::BiasRelu(bias) => {
+                    for (x, out) in rows {
+                        for ((out, x), b) in out[to.clone()].iter_mut().zip(x).zip(&bias[to.clone()]) {
+                            *out = (x + b).max(0.0);
+                        }
+                    }
+                }
+                Finish::SwiGlu => {
+                    // Of all rows at once, so that the vectors of silu are called for once.
+                    let mut gates = [[0.0; PANEL / 2]; MAX_ROWS];
+                    let gates = &mut gates[..tile.len()];
+                    for (gates, x) in gates.iter_mut().zip(tile) {
+                        for (gate, pair) in gates.iter_mut().zip(x[from.clone()].as_chunks::<2>().0) {
+                            *gate = pair[0];
+                        }
+                    }
+                    Silu.map_mut(gates.as_flattened_mut());
+                    for ((x, out), gates) in rows.zip(gates) {
+                        let out = &mut out[to.start / 2..to.end / 2];
+                        for ((out, gate), pair) in out.iter_mut().zip(gates).zip(x.as_chunks::<2>().0) {
+                            *out = *gate * pair[1];
+                        }
+                    }
+                }
+                Finish::Rope {
+                    table,
+                    head_size,
+                    positions,
+                    n_cols,
+                } => {
+                    let n_rotated = n_cols.clamp(to.start, to.end) - to.start;
+                    for ((x, out), position) in rows.zip(&positions[first_row..]) {
+                        let angles = &table[*position as usize * head_size..][..head_size];
+                        let out = &mut out[to.clone()];
+                        rotate(&x[..n_rotated], angles, to.start % head_size, &mut out[..n_rotated]);
+                        out[n_rotated..].copy_from_slice(&x[n_rotated..]);
+                    }
+                }
+            },
+        );
     }
 }
 

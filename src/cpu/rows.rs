@@ -11,11 +11,14 @@ pub(super) fn for_each_row(out: &mut [f32], n_cols: usize, f: impl Fn(usize, &mu
     out.par_chunks_mut((n_rows * n_cols).max(1))
         .enumerate()
         .for_each(|(i, rows)| {
-            vectorised(|| {
-                for (j, row) in rows.chunks_exact_mut(n_cols).enumerate() {
-                    f(i * n_rows + j, row);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (j, row) in rows.chunks_exact_mut(n_cols).enumerate() {
+                        f(i * n_rows + j, row);
+                    }
+                },
+            );
         });
 }
 

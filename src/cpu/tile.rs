@@ -6,12 +6,34 @@
 
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
+use std::ops::{Deref, DerefMut};
 
 /// Columns of a panel.
 pub(super) const PANEL: usize = 32;
 
-/// One row of a panel, or of a product with a panel.
-pub(super) type PanelRow = [f32; PANEL];
+/// One row of a panel, or of a product with a panel; where a cache line starts, so that no vector lies across two.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct PanelRow(pub(super) [f32; PANEL]);
+
+impl PanelRow {
+    pub(super) const ZERO: Self = Self([0.0; PANEL]);
+}
+
+impl Deref for PanelRow {
+    type Target = [f32; PANEL];
+    #[inline(always)]
+    fn deref(&self) -> &[f32; PANEL] {
+        &self.0
+    }
+}
+
+impl DerefMut for PanelRow {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f32; PANEL] {
+        &mut self.0
+    }
+}
 
 /// Rows of a strip on this processor: 12 with AVX-512 (32 registers of 16), 6 otherwise (16 of 8, or of 4).
 pub(super) fn strip_rows() -> usize {
@@ -32,12 +54,15 @@ pub(super) fn padded_rows(n_rows: usize) -> usize {
 }
 
 /// `out = a b` or `out += a b` for all strips of `a`: `a` `[strips][n_inner][strip rows]`, `b` `[n_inner][32]`, `out` `[rows][32]`.
-/// Only the rows that `out` has are written.
+/// Only the rows that `out` has are written, and of their columns the first `n_cols` at least.
 pub(super) struct Product<'a> {
     pub(super) a: &'a [f32],
     pub(super) b: &'a [PanelRow],
     pub(super) out: &'a mut [PanelRow],
     pub(super) add: bool,
+    pub(super) n_cols: usize,
+    /// What `b` will be next, to be fetched in the meantime.
+    pub(super) next: &'a [PanelRow],
 }
 
 impl SimdOp for Product<'_> {
@@ -56,18 +81,28 @@ impl SimdOp for Product<'_> {
 impl Product<'_> {
     #[inline(always)]
     fn run<I: Isa, const ROWS: usize, const VECTORS: usize>(self, isa: I) {
-        if self.b.is_empty() {
+        let n_inner = self.b.len();
+        if n_inner == 0 {
             if !self.add {
-                self.out.fill([0.0; PANEL]);
+                self.out.fill(PanelRow::ZERO);
             }
             return;
         }
         let width = VECTORS * isa.f32().len();
         let strips = self.a.as_chunks::<ROWS>().0;
-        // The half panel stays in the first cache while the strips pass by.
-        for first in (0..PANEL).step_by(width) {
-            for (strip, out) in strips.chunks_exact(self.b.len()).zip(self.out.chunks_mut(ROWS)) {
-                let tile = product::<I, ROWS, VECTORS>(isa, strip, self.b, first);
+        let n_strips = self.out.len().div_ceil(ROWS);
+        // This part of the panel stays in the first cache while the strips pass by.
+        for first in (0..self.n_cols).step_by(width) {
+            let (next, next_first) = match first + width {
+                after if after < self.n_cols => (self.b, after),
+                _ => (self.next, 0),
+            };
+            // Each strip fetches its share of what comes after.
+            let share = next.len().div_ceil(n_strips);
+            let mut shares = next.chunks(share.max(1));
+            for (strip, out) in strips.chunks_exact(n_inner).zip(self.out.chunks_mut(ROWS)) {
+                let next = shares.next().unwrap_or_default();
+                let tile = product::<I, ROWS, VECTORS>(isa, strip, self.b, first, next, next_first);
                 store(isa, &tile, out, first, self.add);
             }
         }
@@ -80,19 +115,41 @@ fn product<I: Isa, const ROWS: usize, const VECTORS: usize>(
     a: &[[f32; ROWS]],
     b: &[PanelRow],
     first: usize,
+    next: &[PanelRow],
+    next_first: usize,
 ) -> [[I::F32; VECTORS]; ROWS] {
     let ops = isa.f32();
     let mut sums = [[ops.zero(); VECTORS]; ROWS];
-    for (a, b) in a.iter().zip(b) {
-        let b: [I::F32; VECTORS] = ops.load_many(&b[first..first + VECTORS * ops.len()]);
-        for row in 0..ROWS {
-            let a = ops.splat(a[row]);
-            for vector in 0..VECTORS {
-                sums[row][vector] = ops.mul_add(a, b[vector], sums[row][vector]);
-            }
+    let n_fetches = next.len().min(a.len());
+    for ((a, b), next) in a.iter().zip(b).zip(next) {
+        ops.prefetch(&raw const next[next_first]);
+        if VECTORS * ops.len() > 16 {
+            ops.prefetch(&raw const next[next_first + 16]);
         }
+        add_outer::<I, ROWS, VECTORS>(isa, &mut sums, a, &b[first..first + VECTORS * ops.len()]);
+    }
+    for (a, b) in a[n_fetches..].iter().zip(&b[n_fetches..]) {
+        add_outer::<I, ROWS, VECTORS>(isa, &mut sums, a, &b[first..first + VECTORS * ops.len()]);
     }
     sums
+}
+
+/// `sums += a bᵀ`: every number of `a` times every number of `b`.
+#[inline(always)]
+fn add_outer<I: Isa, const ROWS: usize, const VECTORS: usize>(
+    isa: I,
+    sums: &mut [[I::F32; VECTORS]; ROWS],
+    a: &[f32; ROWS],
+    b: &[f32],
+) {
+    let ops = isa.f32();
+    let b: [I::F32; VECTORS] = ops.load_many(b);
+    for row in 0..ROWS {
+        let a = ops.splat(a[row]);
+        for vector in 0..VECTORS {
+            sums[row][vector] = ops.mul_add(a, b[vector], sums[row][vector]);
+        }
+    }
 }
 
 #[inline(always)]
@@ -114,17 +171,58 @@ fn store<I: Isa, const ROWS: usize, const VECTORS: usize>(
 
 /// Lays rows `[n, stride]`, of which `n_cols` numbers each count, out as strips; missing rows of the last strip are zeros.
 /// `out` is `[strips][n_cols][strip rows]`.
+#[inline(always)]
 pub(super) fn pack_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, scale: f32, out: &mut [f32]) {
-    let strip_rows = strip_rows();
-    for (s, out) in out.chunks_exact_mut((n_cols * strip_rows).max(1)).enumerate() {
-        for i in 0..strip_rows {
-            let row = s * strip_rows + i;
-            let to = out.iter_mut().skip(i).step_by(strip_rows);
-            if row < n_rows {
-                let from = &x[row * stride..row * stride + n_cols];
-                to.zip(from).for_each(|(to, x)| *to = scale * x);
-            } else {
-                to.for_each(|to| *to = 0.0);
+    match strip_rows() {
+        12 => pack_strips_of::<12>(x, stride, n_rows, n_cols, scale, out),
+        _ => pack_strips_of::<6>(x, stride, n_rows, n_cols, scale, out),
+    }
+}
+
+#[inline(always)]
+fn pack_strips_of<const ROWS: usize>(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, scale: f32, out: &mut [f32]) {
+    let strips = out.as_chunks_mut::<ROWS>().0.chunks_exact_mut(n_cols.max(1));
+    for (s, strip) in strips.enumerate() {
+        let row = |i: usize| match s * ROWS + i {
+            row if row < n_rows => &x[row * stride..row * stride + n_cols],
+            _ => &[],
+        };
+        let rows: [&[f32]; ROWS] = std::array::from_fn(row);
+        if rows.iter().all(|row| row.len() == strip.len()) {
+            for (c, to) in strip.iter_mut().enumerate() {
+                for i in 0..ROWS {
+                    to[i] = scale * rows[i][c];
+                }
+            }
+        } else {
+            for (c, to) in strip.iter_mut().enumerate() {
+                for i in 0..ROWS {
+                    to[i] = scale * rows[i].get(c).copied().unwrap_or(0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Lays rows `[n, stride]`, of which `n_cols` numbers each count, out as strips of their columns; missing columns of the last strip are
+/// zeros. `out` is `[strips][n_rows][strip rows]`.
+#[inline(always)]
+pub(super) fn pack_column_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, out: &mut [f32]) {
+    match strip_rows() {
+        12 => pack_column_strips_of::<12>(x, stride, n_rows, n_cols, out),
+        _ => pack_column_strips_of::<6>(x, stride, n_rows, n_cols, out),
+    }
+}
+
+#[inline(always)]
+fn pack_column_strips_of<const ROWS: usize>(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, out: &mut [f32]) {
+    let strips = out.as_chunks_mut::<ROWS>().0.chunks_exact_mut(n_rows.max(1));
+    for (strip, first) in strips.zip((0..n_cols).step_by(ROWS)) {
+        for (row, to) in strip.iter_mut().enumerate() {
+            let from = &x[row * stride + first..row * stride + n_cols];
+            match from.first_chunk::<ROWS>() {
+                Some(from) => *to = *from,
+                None => *to = std::array::from_fn(|i| from.get(i).copied().unwrap_or(0.0)),
             }
         }
     }
@@ -132,15 +230,20 @@ pub(super) fn pack_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize
 
 /// Lays rows `[n, stride]`, of which `n_cols` numbers each count, out as the columns of panels; missing columns are zeros.
 /// `out` is `[panels][n_cols][32]`.
+#[inline(always)]
 pub(super) fn pack_panels(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, scale: f32, out: &mut [PanelRow]) {
-    for (p, out) in out.chunks_exact_mut(n_cols.max(1)).enumerate() {
+    for (p, panel) in out.chunks_exact_mut(n_cols.max(1)).enumerate() {
         for i in 0..PANEL {
             let row = p * PANEL + i;
             if row < n_rows {
                 let from = &x[row * stride..row * stride + n_cols];
-                out.iter_mut().zip(from).for_each(|(to, x)| to[i] = scale * x);
+                for (to, x) in panel.iter_mut().zip(from) {
+                    to[i] = scale * x;
+                }
             } else {
-                out.iter_mut().for_each(|to| to[i] = 0.0);
+                for to in panel.iter_mut() {
+                    to[i] = 0.0;
+                }
             }
         }
     }
@@ -156,16 +259,18 @@ mod tests {
             let x: Vec<f32> = (0..m * k).map(|i| (i % 7) as f32 - 3.0).collect();
             let w: Vec<f32> = (0..n * k).map(|i| (i % 5) as f32 - 2.0).collect();
             let mut a = vec![f32::NAN; padded_rows(m) * k];
-            let mut b = vec![[f32::NAN; PANEL]; k];
+            let mut b = vec![PanelRow([f32::NAN; PANEL]); k];
             pack_strips(&x, k, m, k, 2.0, &mut a);
             pack_panels(&w, k, n, k, 1.0, &mut b);
             for add in [false, true] {
-                let mut out = vec![[1.0; PANEL]; m];
+                let mut out = vec![PanelRow([1.0; PANEL]); m];
                 Product {
                     a: &a,
                     b: &b,
                     out: &mut out,
                     add,
+                    n_cols: n,
+                    next: &b,
                 }
                 .dispatch();
                 for (i, row) in out.iter().enumerate() {

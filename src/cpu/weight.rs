@@ -15,7 +15,7 @@ pub(super) struct Panels {
 
 impl Panels {
     pub(super) fn pack(rows: &[f32], n_rows: usize, n_cols: usize) -> Self {
-        let mut numbers = vec![[0.0; PANEL]; n_rows.div_ceil(PANEL) * n_cols];
+        let mut numbers = vec![PanelRow::ZERO; n_rows.div_ceil(PANEL) * n_cols];
         numbers
             .par_chunks_mut(n_cols)
             .zip(rows.par_chunks(PANEL * n_cols))
