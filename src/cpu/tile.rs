@@ -253,6 +253,35 @@ pub(super) fn pack_panels(x: &[f32], stride: usize, n_rows: usize, n_cols: usize
 mod tests {
     use super::*;
 
+    /// A product as a processor with strips of `ROWS` rows does it, which need not be this one.
+    struct Other<'a, const ROWS: usize> {
+        x: &'a [f32],
+        n_rows: usize,
+        product: Product<'a>,
+    }
+
+    impl<const ROWS: usize> SimdOp for Other<'_, ROWS> {
+        type Output = ();
+
+        fn eval<I: Isa>(self, isa: I) {
+            let n_inner = self.product.b.len();
+            let mut a = vec![f32::NAN; self.n_rows.next_multiple_of(ROWS) * n_inner];
+            pack_strips_of::<ROWS>(self.x, n_inner, self.n_rows, n_inner, 2.0, &mut a);
+            Product { a: &a, ..self.product }.run::<I, ROWS, 2>(isa);
+        }
+    }
+
+    #[test]
+    fn columns_become_strips() {
+        // Two rows of seven columns, of which five count.
+        let x: Vec<f32> = (0..14).map(|i| i as f32).collect();
+        let mut out = [f32::NAN; 2 * 12];
+        pack_column_strips_of::<3>(&x, 7, 2, 5, &mut out[..12]);
+        assert_eq!(out[..12], [0.0, 1.0, 2.0, 7.0, 8.0, 9.0, 3.0, 4.0, 0.0, 10.0, 11.0, 0.0]);
+        pack_column_strips_of::<12>(&x, 7, 2, 5, &mut out);
+        assert_eq!(out[12..18], [7.0, 8.0, 9.0, 10.0, 11.0, 0.0]);
+    }
+
     #[test]
     fn products_of_packed_rows() {
         for (m, k, n) in [(1, 1, 1), (6, 3, 32), (7, 0, 5), (13, 40, 31), (25, 17, 20)] {
@@ -262,17 +291,31 @@ mod tests {
             let mut b = vec![PanelRow([f32::NAN; PANEL]); k];
             pack_strips(&x, k, m, k, 2.0, &mut a);
             pack_panels(&w, k, n, k, 1.0, &mut b);
-            for add in [false, true] {
+            for (add, strip_rows) in [(false, 0), (true, 0), (false, 6), (true, 6), (false, 12), (true, 12)] {
                 let mut out = vec![PanelRow([1.0; PANEL]); m];
-                Product {
+                let product = Product {
                     a: &a,
                     b: &b,
                     out: &mut out,
                     add,
                     n_cols: n,
                     next: &b,
+                };
+                match strip_rows {
+                    0 => product.dispatch(),
+                    6 => Other::<6> {
+                        x: &x,
+                        n_rows: m,
+                        product,
+                    }
+                    .dispatch(),
+                    _ => Other::<12> {
+                        x: &x,
+                        n_rows: m,
+                        product,
+                    }
+                    .dispatch(),
                 }
-                .dispatch();
                 for (i, row) in out.iter().enumerate() {
                     for (j, &got) in row.iter().enumerate().take(n) {
                         let sum: f32 = (0..k).map(|c| 2.0 * x[i * k + c] * w[j * k + c]).sum();
