@@ -18,8 +18,8 @@ cargo xtask COMMAND
   wasm                   build the wasm module and the npm package in pkg/dist; print the module's size
   size                   print the size of the module built last
   page                   `wasm`, then build the page in www/dist
-  serve [--port N] [--no-build]
-                         `page`, then serve it on localhost (port 8080; 0 takes a free one)
+  serve [--port N] [--no-build] [--folder FOLDER]
+                         `page`, then serve it (or another folder) on localhost (port 8080; 0 takes a free one)
   goldens [ARGUMENT…]    compute tests/goldens anew (Python with numpy)
 ";
 

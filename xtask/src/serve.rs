@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Component, Path};
 use tiny_http::{Header, Request, Response, Server};
 
+/// The built page.
 const FOLDER: &str = "www/dist";
 
 /// Sent with every answer. The two `Cross-Origin` policies isolate the page, which gives it shared memory for a prompt cancel; the
@@ -23,14 +24,16 @@ const HEADERS: [(&str, &str); 7] = [
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; \
      style-src 'self'; img-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `serve [--port N] [--no-build]`
+/// `serve [--port N] [--no-build] [--folder FOLDER]`
 pub(crate) fn command(options: &[String]) -> Result<()> {
     let mut port = 8080;
     let mut builds = true;
+    let mut folder = FOLDER;
     let mut options = options.iter();
     while let Some(option) = options.next() {
         match option.as_str() {
             "--no-build" => builds = false,
+            "--folder" => folder = options.next().context("--folder: a path is missing")?,
             "--port" => {
                 let text = options.next().context("--port: a number is missing")?;
                 port = text.parse().with_context(|| format!("--port {text}: no port number"))?;
@@ -45,12 +48,12 @@ pub(crate) fn command(options: &[String]) -> Result<()> {
     println!("http://{}/", server.server_addr());
     for request in server.incoming_requests() {
         // A browser that closed its connection meanwhile is no reason to stop.
-        let _closed = answer(request);
+        let _closed = answer(request, Path::new(folder));
     }
     Ok(())
 }
 
-fn answer(request: Request) -> Result<()> {
+fn answer(request: Request, folder: &Path) -> Result<()> {
     let path = request
         .url()
         .split(['?', '#'])
@@ -58,7 +61,7 @@ fn answer(request: Request) -> Result<()> {
         .unwrap_or("/")
         .trim_start_matches('/')
         .to_owned();
-    let mut file = Path::new(FOLDER).join(if path.is_empty() { "index.html" } else { &path });
+    let mut file = folder.join(if path.is_empty() { "index.html" } else { &path });
     if file.is_dir() {
         file.push("index.html");
     }

@@ -134,7 +134,7 @@ impl WasmToolchain {
 
     /// `cargo SUBCOMMAND` for wasm32, in a target folder of its own.
     pub(crate) fn cargo(&self, subcommand: &str, more_flags: &str) -> Result<Shell> {
-        let flags = format!("{WASM_FLAGS} {more_flags}");
+        let flags = format!("{WASM_FLAGS} {} {more_flags}", remap());
         let cargo = cargo(&[
             subcommand,
             "--lib",
@@ -153,6 +153,15 @@ impl WasmToolchain {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?)
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", rust_lld()?))
+    }
+}
+
+/// Keeps this machine's folders out of the module, which names source files where it can panic.
+fn remap() -> String {
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    match home {
+        Ok(home) if !home.contains(' ') => format!("--remap-path-prefix={home}=/cargo"),
+        _ => String::new(),
     }
 }
 
