@@ -8,6 +8,8 @@ pub mod cpu;
 mod engine;
 pub mod error;
 pub mod gpu;
+#[cfg(target_arch = "wasm32")]
+pub mod js;
 pub mod model;
 pub mod read;
 pub mod tasks;

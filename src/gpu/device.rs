@@ -148,6 +148,10 @@ async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
 
 #[cfg(target_arch = "wasm32")]
 async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
+    // Asked first because an instance panics where there is no WebGPU at all, as in Node.
+    if !wgpu::util::is_browser_webgpu_supported().await {
+        return Err(Error::NoDevice("no WebGPU adapter is offered here".to_owned()));
+    }
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = instance
         .request_adapter(&wgpu::RequestAdapterOptions {

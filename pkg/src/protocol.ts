@@ -1,0 +1,52 @@
+// What the page's side and the worker's side say to each other: one request at a time, progress, one answer.
+
+import type { ErrorCode } from "./error.js";
+import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, InputReport } from "./types.js";
+
+/** Bytes in a form that reaches a worker without being copied, or whose copy is meant. */
+export type WireSource = { name: string; blob: Blob } | { name: string; bytes: Uint8Array } | { name: string; path: string };
+
+export interface Calls {
+  load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice }; answer: Info };
+  inspect: { arguments: { source: WireSource }; answer: InputReport };
+  annotate: {
+    arguments: { source: WireSource; head: string | undefined; minProbability: number };
+    answer: Annotation;
+  };
+  embed: { arguments: { source: WireSource }; answer: Embedding };
+  forward: { arguments: ForwardInput; answer: ForwardOutput };
+}
+
+export type CallName = keyof Calls;
+
+export interface Request<Name extends CallName = CallName> {
+  call: Name;
+  arguments: Calls[Name]["arguments"];
+}
+
+/** Sent before everything else. `cancel[0]` is 1 while the running task is to end; `undefined` where memory cannot be shared. */
+export interface Start {
+  cancel: Int32Array | undefined;
+}
+
+export type Response =
+  | { progress: [nDone: number, nCells: number] }
+  | { answer: Calls[CallName]["answer"] }
+  | { error: { code: ErrorCode; message: string } };
+
+/** A worker, in a browser or in Node. */
+export interface Connection {
+  send(message: Start | Request): void;
+  onMessage(listener: (message: Response) => void): void;
+  /** The worker itself failed, so no answer will come. */
+  onFailure(listener: (message: string) => void): void;
+  terminate(): void;
+}
+
+/** What differs between a browser and Node on this side. */
+export interface Host {
+  connect(): Connection;
+  source(input: Blob | ArrayBuffer | Uint8Array | URL | string, name: string, received: (bytes: number, total: number) => void, signal?: AbortSignal): Promise<WireSource>;
+  /** Whether a worker can share memory with this side. */
+  sharesMemory(): boolean;
+}

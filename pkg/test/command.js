@@ -1,0 +1,23 @@
+// What the native command says of a file.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parse } from "./csv.js";
+
+export const root = fileURLToPath(new URL("../../", import.meta.url));
+export const demo = join(root, "models/demo/pbmc_simulated.h5ad");
+
+export function annotateNatively(path) {
+  const folder = mkdtempSync(join(tmpdir(), "scdiva-"));
+  try {
+    const out = join(folder, "out.csv");
+    const options = ["annotate", path, "--device", "cpu", "-o", out];
+    execFileSync("cargo", ["run", "--quiet", "--bin", "scdiva", "--", ...options], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+    return parse(readFileSync(out, "utf8"));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}

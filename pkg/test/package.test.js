@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { openAsBlob } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { ScDiVa, ScDiVaError } from "scdiva";
+import { annotateNatively, demo } from "./command.js";
+import { assertSame, parse } from "./csv.js";
+import { golden } from "./golden.js";
+
+let scdiva;
+before(async () => (scdiva = await ScDiVa.load()));
+after(() => scdiva.dispose());
+
+const codeIs = (code, text) => (error) => {
+  assert.ok(error instanceof ScDiVaError, String(error));
+  assert.equal(error.code, code, error.message);
+  assert.match(error.message, text);
+  return true;
+};
+
+test("says what it runs on", async () => {
+  assert.deepEqual(await ScDiVa.supported(), { wasm: true, webgpu: false, software: false });
+  const { device, model, version } = scdiva.info;
+  assert.equal(device.kind, "cpu");
+  assert.match(device.reason, /WebGPU|GPU/);
+  assert.match(version, /^\d+\.\d+\.\d+/);
+  assert.ok(model.nParameters > 0 && model.config.hiddenSize > 0);
+});
+
+test("annotates the demo as the command does, from a path, a blob and bytes", async () => {
+  const wanted = annotateNatively(demo);
+  const progress = [];
+  const annotation = await scdiva.annotate(demo, { onProgress: (step) => progress.push(step) });
+  assertSame(parse(await annotation.csv.text()), wanted);
+  assert.deepEqual(annotation.cells, wanted.map((row) => row.cell));
+  assert.deepEqual(Array.from(annotation.label, (label) => annotation.labels[label]), parse(await annotation.csv.text()).map((row) => row.label));
+  assert.equal(annotation.report.nCells, wanted.length);
+  assert.equal(annotation.report.values, "counts");
+  assert.deepEqual(progress.at(-1).nDone, wanted.length);
+  assert.ok(progress.length > 2 && progress.at(-1).cellsPerSecond > 0);
+
+  const report = await scdiva.inspect(await openAsBlob(demo), { name: "blob" });
+  assert.deepEqual({ ...report, file: demo }, annotation.report);
+  assert.deepEqual({ ...(await scdiva.inspect(await readFile(demo))), file: demo }, annotation.report);
+});
+
+test("embeds", async () => {
+  const { values, nCols, cells, csv } = await scdiva.embed(demo);
+  assert.equal(nCols, scdiva.info.model.config.hiddenSize);
+  assert.equal(values.length, cells.length * nCols);
+  assert.ok(values.every(Number.isFinite));
+  assert.ok((await csv.text()).startsWith("cell,e0,e1,"));
+});
+
+test("a bad file is an error that names file and place, and the next file works", async () => {
+  await assert.rejects(scdiva.annotate(new Uint8Array([1, 2, 3, 4]), { name: "odd.h5ad" }), codeIs("file", /odd\.h5ad: byte 0: /));
+  await assert.rejects(scdiva.annotate("no/such/file.h5ad"), (error) => error instanceof ScDiVaError && /no\/such\/file/.test(error.message));
+  assert.equal((await scdiva.inspect(demo)).values, "counts");
+});
+
+test("a broken model is an error", async () => {
+  const model = { name: "broken", files: { "config.json": Buffer.from("{}") } };
+  await assert.rejects(ScDiVa.load({ model }), codeIs("file", /broken/));
+  await assert.rejects(ScDiVa.load({ device: "gpu" }), codeIs("no-device", /./));
+});
+
+test("a run can be cancelled, before and under way, and the next one works", async () => {
+  await assert.rejects(scdiva.annotate(demo, { signal: AbortSignal.abort() }), codeIs("cancelled", /./));
+  const controller = new AbortController();
+  const run = scdiva.annotate(demo, { signal: controller.signal, onProgress: () => controller.abort() });
+  await assert.rejects(run, codeIs("cancelled", /./));
+  assert.equal((await scdiva.inspect(demo)).values, "counts");
+});
+
+test("runs one task after another", async () => {
+  const [first, second] = await Promise.all([scdiva.inspect(demo), scdiva.inspect(demo)]);
+  assert.deepEqual(first, second);
+});
+
+test("after dispose there is nothing more to do", async () => {
+  const other = await ScDiVa.load();
+  other.dispose();
+  await assert.rejects(other.inspect(demo), codeIs("disposed", /./));
+});
+
+for (const name of ["one_gene_masked", "all_padding", "short_odd", "half_masked"]) {
+  test(`forward agrees with numpy float64: ${name}`, async () => {
+    const { files, cell, errors } = golden(name);
+    const random = await ScDiVa.load({ model: { name, files }, device: "cpu" });
+    for (const [part, error] of Object.entries(errors(await random.forward(cell)))) assert.ok(error < 2e-4, `${part}: ${error}`);
+    random.dispose();
+  });
+}

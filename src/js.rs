@@ -1,0 +1,338 @@
+//! The surface for JavaScript, compiled for wasm32 only: each function converts, makes one call and gives the answer back. A failure
+//! is an `Error` with a `code` and, like all of it, documented for its reader in `pkg/`.
+
+use crate::cells::CellMatrix;
+use crate::model::{CellInput, ModelFiles, Output, Want};
+use crate::read::{self, Source};
+use crate::tasks::{AnnotateOptions, OnProgress, Progress, UNASSIGNED};
+use crate::write::csv::{AnnotationWriter, EmbeddingWriter};
+use crate::{DeviceChoice, Error, ScDiVa};
+use js_sys::{Function, Reflect, Uint8Array};
+use serde::Serialize;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use wasm_bindgen::prelude::*;
+
+type JsResult<T> = Result<T, JsValue>;
+
+#[wasm_bindgen(typescript_custom_section)]
+const BYTE_SOURCE: &str = "
+/** Bytes that can be read from any place, at once: `read` gives exactly `length` bytes from `offset` on, or throws. */
+export interface ByteSource { readonly size: number; read(offset: number, length: number): Uint8Array }
+";
+
+#[wasm_bindgen]
+extern "C" {
+    /// The interface above.
+    #[derive(Clone, Debug)]
+    #[wasm_bindgen(typescript_type = "ByteSource")]
+    pub type ByteSource;
+    #[wasm_bindgen(method, getter)]
+    fn size(this: &ByteSource) -> f64;
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &ByteSource, offset: f64, length: f64) -> JsResult<Uint8Array>;
+}
+
+thread_local! {
+    /// A [`Source`] can be sent to other threads and a JavaScript object cannot, so the objects stay here and sources hold keys.
+    static SOURCES: RefCell<(u32, HashMap<u32, ByteSource>)> = RefCell::default();
+}
+
+struct JsSource {
+    key: u32,
+    size: u64,
+}
+
+impl JsSource {
+    fn new(source: ByteSource) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a length; the cast saturates"
+        )]
+        let size = source.size() as u64;
+        let key = SOURCES.with_borrow_mut(|(next, sources)| {
+            *next += 1;
+            sources.insert(*next, source);
+            *next
+        });
+        Self { key, size }
+    }
+}
+
+impl Drop for JsSource {
+    fn drop(&mut self) {
+        SOURCES.with_borrow_mut(|(_, sources)| sources.remove(&self.key));
+    }
+}
+
+impl Source for JsSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "file sizes are under 2^53")]
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let source = SOURCES.with_borrow(|(_, sources)| sources.get(&self.key).cloned());
+        let source = source.ok_or_else(|| io::Error::other("read from another thread than the one it was opened in"))?;
+        let bytes = source
+            .read(offset as f64, out.len() as f64)
+            .map_err(|thrown| io::Error::other(text_of(&thrown)))?;
+        if bytes.length() as usize != out.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.copy_to(out);
+        Ok(())
+    }
+}
+
+/// A model on a device.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Engine(ScDiVa);
+
+#[wasm_bindgen]
+impl Engine {
+    /// `names[i]` is the name of `sources[i]` inside the model folder `name`.
+    pub async fn open(name: String, names: Vec<String>, sources: Vec<ByteSource>, device: String) -> JsResult<Self> {
+        console_error_panic_hook::set_once();
+        let mut files = ModelFiles::new(name);
+        for (name, source) in names.into_iter().zip(sources) {
+            files.insert(name, Arc::new(JsSource::new(source)));
+        }
+        let device: DeviceChoice = device.parse().map_err(thrown)?;
+        Ok(Self(ScDiVa::open(files, device).await.map_err(thrown)?))
+    }
+
+    /// [`crate::Info`].
+    pub fn info(&self) -> JsResult<JsValue> {
+        to_js(&self.0.info())
+    }
+
+    /// What a file is to this model: [`crate::cells::InputReport`].
+    pub fn inspect(&self, name: &str, source: ByteSource) -> JsResult<JsValue> {
+        let matrix = self.matrix(name, source)?;
+        to_js(self.0.tokenizer(&*matrix).map_err(thrown)?.report())
+    }
+
+    /// Cell types of all cells. `on_progress(n_done, n_cells)` ends it by returning `false`.
+    pub async fn annotate(
+        &mut self,
+        name: String,
+        source: ByteSource,
+        head: Option<String>,
+        min_probability: f32,
+        on_progress: Function,
+    ) -> JsResult<Annotation> {
+        let matrix = self.matrix(&name, source)?;
+        let options = AnnotateOptions { head, min_probability };
+        let annotation = self
+            .0
+            .annotate(&*matrix, &options, &mut *progress(&on_progress))
+            .await
+            .map_err(thrown)?;
+        Annotation::new(matrix.cell_names().to_vec(), annotation)
+    }
+
+    /// The embeddings of all cells. `on_progress` as in `annotate`.
+    pub async fn embed(&mut self, name: String, source: ByteSource, on_progress: Function) -> JsResult<Embedding> {
+        let matrix = self.matrix(&name, source)?;
+        let embedding = self.0.embed(&*matrix, &mut *progress(&on_progress)).await.map_err(thrown)?;
+        Embedding::new(matrix.cell_names().to_vec(), embedding)
+    }
+
+    /// The forward pass on one cell's tokens, everything but the attention maps: for checking a checkpoint against another program.
+    pub async fn forward(&mut self, gene_ids: Vec<u32>, values: Vec<f32>, masked: Vec<u8>) -> JsResult<Forward> {
+        let masked: Vec<bool> = masked.into_iter().map(|masked| masked != 0).collect();
+        let cell = CellInput {
+            gene_ids: &gene_ids,
+            values: &values,
+            masked: Some(&masked),
+            attended: None,
+        };
+        let want = Want {
+            hidden: true,
+            gene_logits: true,
+            values: true,
+            ..Want::default()
+        };
+        Ok(self.0.forward(&[cell], want).await.map_err(thrown)?.into())
+    }
+
+    fn matrix(&self, name: &str, source: ByteSource) -> JsResult<Box<dyn CellMatrix>> {
+        read::open(name, Arc::new(JsSource::new(source)), self.0.vocabulary()).map_err(thrown)
+    }
+}
+
+/// Cell types; one entry a cell in the arrays without another note.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug)]
+pub struct Annotation {
+    /// Names of the cells.
+    pub cells: Vec<String>,
+    /// What `label` counts.
+    pub labels: Vec<String>,
+    /// Their Cell Ontology ids, empty where there is none.
+    #[wasm_bindgen(js_name = ontologyIds)]
+    pub ontology_ids: Vec<String>,
+    /// Index of the most probable label; −1 for a cell without a gene that the model knows.
+    pub label: Vec<i32>,
+    /// Its probability; NaN where there is none.
+    pub probability: Vec<f32>,
+    /// Index of the runner-up, or −1.
+    #[wasm_bindgen(js_name = secondLabel)]
+    pub second_label: Vec<i32>,
+    /// Its probability; NaN where there is none.
+    #[wasm_bindgen(js_name = secondProbability)]
+    pub second_probability: Vec<f32>,
+    /// [`crate::cells::InputReport`].
+    pub report: JsValue,
+    /// What `scdiva annotate` writes.
+    pub csv: Vec<u8>,
+}
+
+impl Annotation {
+    fn new(cells: Vec<String>, annotation: crate::tasks::Annotation) -> JsResult<Self> {
+        let csv = annotation_csv(&cells, &annotation).map_err(|error| thrown(written(error)))?;
+        let predictions = &annotation.predictions;
+        let index = |label: usize| i32::try_from(label).unwrap_or(i32::MAX);
+        Ok(Self {
+            label: predictions.iter().map(|p| p.map_or(-1, |p| index(p.label))).collect(),
+            probability: predictions.iter().map(|p| p.map_or(f32::NAN, |p| p.probability)).collect(),
+            second_label: predictions.iter().map(|p| p.map_or(-1, |p| index(p.second_label))).collect(),
+            second_probability: predictions
+                .iter()
+                .map(|p| p.map_or(f32::NAN, |p| p.second_probability))
+                .collect(),
+            report: to_js(&annotation.report)?,
+            csv,
+            cells,
+            labels: annotation.labels,
+            ontology_ids: annotation.ontology_ids,
+        })
+    }
+}
+
+fn annotation_csv(cells: &[String], annotation: &crate::tasks::Annotation) -> io::Result<Vec<u8>> {
+    let mut writer = AnnotationWriter::new(Vec::new())?;
+    for (i, cell) in cells.iter().enumerate() {
+        let prediction = annotation.predictions[i];
+        let best = prediction.map(|p| (annotation.label(i).unwrap_or(UNASSIGNED), p.probability));
+        let second = prediction.map(|p| (annotation.labels[p.second_label].as_str(), p.second_probability));
+        writer.write_row(cell, best, second)?;
+    }
+    writer.finish()
+}
+
+/// Embeddings.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug)]
+pub struct Embedding {
+    /// Names of the cells.
+    pub cells: Vec<String>,
+    /// Numbers a cell, D.
+    #[wasm_bindgen(js_name = nCols)]
+    pub n_cols: usize,
+    /// `[n_cells, D]`, row-major.
+    pub values: Vec<f32>,
+    /// Cells without a gene that the model knows: their row says nothing about them.
+    #[wasm_bindgen(js_name = emptyCells)]
+    pub empty_cells: Vec<usize>,
+    /// [`crate::cells::InputReport`].
+    pub report: JsValue,
+    /// What `scdiva embed -o OUT.csv` writes.
+    pub csv: Vec<u8>,
+}
+
+impl Embedding {
+    fn new(cells: Vec<String>, embedding: crate::tasks::Embedding) -> JsResult<Self> {
+        let csv = embedding_csv(&cells, &embedding).map_err(|error| thrown(written(error)))?;
+        Ok(Self {
+            report: to_js(&embedding.report)?,
+            csv,
+            cells,
+            n_cols: embedding.n_cols,
+            values: embedding.values,
+            empty_cells: embedding.empty_cells,
+        })
+    }
+}
+
+fn embedding_csv(cells: &[String], embedding: &crate::tasks::Embedding) -> io::Result<Vec<u8>> {
+    let mut writer = EmbeddingWriter::new(Vec::new(), embedding.n_cols)?;
+    for (cell, row) in cells.iter().zip(embedding.values.chunks_exact(embedding.n_cols)) {
+        writer.write_row(cell, row)?;
+    }
+    writer.finish()
+}
+
+/// One cell's forward pass: D numbers; `[L, D]`; `[L, V]`; `[L]`.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug)]
+pub struct Forward {
+    /// `[D]`
+    pub latent: Vec<f32>,
+    /// `[L, D]`
+    pub hidden: Vec<f32>,
+    /// `[L, V]`
+    #[wasm_bindgen(js_name = geneLogits)]
+    pub gene_logits: Vec<f32>,
+    /// `[L]`
+    pub values: Vec<f32>,
+}
+
+impl From<Output> for Forward {
+    fn from(output: Output) -> Self {
+        Self {
+            latent: output.latent,
+            hidden: output.hidden.concat(),
+            gene_logits: output.gene_logits.concat(),
+            values: output.values.concat(),
+        }
+    }
+}
+
+/// Calls `on_progress(n_done, n_cells)`; `false` ends the task, and so does an exception.
+fn progress(on_progress: &Function) -> Box<OnProgress<'_>> {
+    Box::new(|Progress { n_done, n_cells }| {
+        let goes_on = on_progress.call2(&JsValue::NULL, &n_done.into(), &n_cells.into());
+        match goes_on {
+            Ok(answer) if answer != JsValue::FALSE => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    })
+}
+
+fn to_js(value: &impl Serialize) -> JsResult<JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
+    value
+        .serialize(&serializer)
+        .map_err(|error| js_sys::Error::new(&error.to_string()).into())
+}
+
+/// An `Error` with the message and the code of `error`.
+fn thrown(error: Error) -> JsValue {
+    let thrown = js_sys::Error::new(&error.to_string());
+    // Setting a property of a new object cannot fail.
+    let _set = Reflect::set(&thrown, &"code".into(), &error.code().into());
+    thrown.into()
+}
+
+fn written(source: io::Error) -> Error {
+    Error::Io {
+        file: "CSV".to_owned(),
+        source,
+    }
+}
+
+fn text_of(thrown: &JsValue) -> String {
+    thrown
+        .dyn_ref::<js_sys::Error>()
+        .map_or_else(|| format!("{thrown:?}"), |error| error.message().into())
+}
