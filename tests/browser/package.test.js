@@ -1,0 +1,51 @@
+// The npm package in Chromium, loaded by a plain page without a bundler: the forward pass against numpy in float64.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { golden } from "../../pkg/test/golden.js";
+import { launch, open, serve } from "./browser.js";
+
+let server;
+let browser;
+before(async () => {
+  server = await serve(".");
+  browser = await launch({ webgpu: true });
+});
+after(async () => {
+  await browser.close();
+  server.stop();
+});
+
+const base64 = (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
+
+for (const device of ["gpu", "cpu"]) {
+  for (const name of ["one_gene_masked", "all_padding", "short_odd", "half_masked"]) {
+    test(`forward agrees with numpy float64 on the ${device}: ${name}`, async () => {
+      const { files, cell, errors } = golden(name);
+      const { page, close } = await open(browser, new URL("/tests/browser/plain.html", server.origin).href);
+      await page.waitForFunction(() => "ScDiVa" in globalThis);
+      const answer = await page.evaluate(
+        async ({ device, files, geneIds, values, masked }) => {
+          const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+          const model = { name: "random", files: Object.fromEntries(Object.entries(files).map(([name, text]) => [name, bytes(text)])) };
+          const scdiva = await globalThis.ScDiVa.load({ model, device });
+          const cell = { geneIds: new Uint32Array(geneIds), values: new Float32Array(values), masked: new Uint8Array(masked) };
+          const answer = await scdiva.forward(cell);
+          const kind = scdiva.info.device.kind;
+          scdiva.dispose();
+          return { kind, ...Object.fromEntries(Object.entries(answer).map(([part, numbers]) => [part, Array.from(numbers)])) };
+        },
+        {
+          device,
+          files: Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, base64(bytes)])),
+          geneIds: Array.from(cell.geneIds),
+          values: Array.from(cell.values),
+          masked: Array.from(cell.masked),
+        },
+      );
+      assert.equal(answer.kind, device);
+      for (const [part, error] of Object.entries(errors(answer))) assert.ok(error < 2e-4, `${part}: ${error}`);
+      await close();
+    });
+  }
+}

@@ -1,0 +1,3 @@
+import { ScDiVa } from "../../pkg/dist/index.js";
+
+globalThis.ScDiVa = ScDiVa;

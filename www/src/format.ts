@@ -1,0 +1,22 @@
+// Numbers and times as people read them.
+
+const whole = new Intl.NumberFormat("en");
+
+export const count = (n: number): string => whole.format(n);
+
+export const percent = (share: number): string => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+
+export const probability = (p: number): string => (Number.isNaN(p) ? "–" : p.toFixed(3));
+
+export const speed = (perSecond: number): string => (perSecond < 10 ? perSecond.toFixed(1) : count(Math.round(perSecond)));
+
+export function duration(seconds: number): string {
+  const rounded = Math.ceil(seconds);
+  if (rounded < 60) return `${rounded} s`;
+  if (rounded < 3600) return `${Math.floor(rounded / 60)} min ${rounded % 60} s`;
+  return `${Math.floor(rounded / 3600)} h ${Math.floor((rounded % 3600) / 60)} min`;
+}
+
+export function size(bytes: number): string {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
