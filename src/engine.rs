@@ -164,16 +164,16 @@ impl ScDiVa {
     /// What is in use.
     #[must_use]
     pub fn info(&self) -> Info {
-        let (kind, gpu) = match &self.loaded {
-            Loaded::Cpu(_) => ("cpu", None),
-            Loaded::Gpu(model) => ("gpu", Some(model.backend().info().clone())),
+        let (kind, name, gpu) = match &self.loaded {
+            Loaded::Cpu(model) => ("cpu", model.backend().describe(), None),
+            Loaded::Gpu(model) => ("gpu", model.backend().name(), Some(model.backend().info().clone())),
         };
         let checkpoint = on_device!(&self.loaded, model => model.checkpoint());
         Info {
             version: env!("CARGO_PKG_VERSION"),
             device: DeviceInfo {
                 kind,
-                name: on_device!(&self.loaded, model => model.backend().name()),
+                name,
                 reason: self.reason.clone(),
                 gpu,
             },
