@@ -98,6 +98,10 @@ impl Source for JsSource {
 pub struct Engine(ScDiVa);
 
 #[wasm_bindgen]
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "all of them throw an `Error` with a `code`, which `pkg/` documents for its readers"
+)]
 impl Engine {
     /// `names[i]` is the name of `sources[i]` inside the model folder `name`.
     pub async fn open(name: String, names: Vec<String>, sources: Vec<ByteSource>, device: String) -> JsResult<Self> {

@@ -26,8 +26,10 @@ impl ModelFiles {
     /// An empty set; `name` stands before the file names in errors.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            // `path` puts a slash between.
+            name: name.trim_end_matches('/').to_owned(),
             files: BTreeMap::new(),
         }
     }
