@@ -19,7 +19,7 @@ after(async () => {
 const base64 = (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 
 for (const device of ["gpu", "cpu"]) {
-  for (const name of ["one_gene_masked", "all_padding", "short_odd", "half_masked"]) {
+  for (const name of ["one_gene_masked", "all_padding", "short_odd", "half_masked", "half_padding", "other_theta", "long", "released_width"]) {
     test(`forward agrees with numpy float64 on the ${device}: ${name}`, async () => {
       const { files, cell, errors } = golden(name);
       const { page, close } = await open(browser, new URL("/tests/browser/plain.html", server.origin).href);
