@@ -93,9 +93,9 @@ pub struct Info {
 /// let files = ModelFiles::from_folder(Path::new("models/mini"))?;
 /// let mut scdiva = ScDiVa::open(files, DeviceChoice::Auto).await?;
 /// let source = Arc::new(read::FileSource::open(Path::new("pbmc.h5ad"))?);
-/// let matrix = read::open("pbmc.h5ad", source, scdiva.vocabulary())?;
+/// let matrix = read::open(&read::Files::one("pbmc.h5ad", source), &Default::default(), scdiva.vocabulary())?;
 /// let annotation = scdiva.annotate(&*matrix, &Default::default(), &mut |_| ControlFlow::Continue(())).await?;
-/// println!("{}: {}", matrix.cell_names()[0], annotation.label(0).unwrap_or("none"));
+/// println!("{}: {}", matrix.cell_names(0..1)?[0], annotation.label(0).unwrap_or("none"));
 /// # Ok(())
 /// # }
 /// ```

@@ -3,7 +3,7 @@
 
 use crate::cells::CellMatrix;
 use crate::model::{CellInput, ModelFiles, Output, Want};
-use crate::read::{self, Source};
+use crate::read::{self, Files, OpenOptions, Source};
 use crate::tasks::{AnnotateOptions, OnProgress, Progress, UNASSIGNED};
 use crate::write::csv::{AnnotationWriter, EmbeddingWriter};
 use crate::{DeviceChoice, Error, ScDiVa};
@@ -141,14 +141,14 @@ impl Engine {
             .annotate(&*matrix, &options, &mut *progress(&on_progress))
             .await
             .map_err(thrown)?;
-        Annotation::new(matrix.cell_names().to_vec(), annotation)
+        Annotation::new(matrix.cell_names(0..matrix.n_cells()).map_err(thrown)?, annotation)
     }
 
     /// The embeddings of all cells. `on_progress` as in `annotate`.
     pub async fn embed(&mut self, name: String, source: ByteSource, on_progress: Function) -> JsResult<Embedding> {
         let matrix = self.matrix(&name, source)?;
         let embedding = self.0.embed(&*matrix, &mut *progress(&on_progress)).await.map_err(thrown)?;
-        Embedding::new(matrix.cell_names().to_vec(), embedding)
+        Embedding::new(matrix.cell_names(0..matrix.n_cells()).map_err(thrown)?, embedding)
     }
 
     /// The forward pass on one cell's tokens, everything but the attention maps: for checking a checkpoint against another program.
@@ -170,7 +170,8 @@ impl Engine {
     }
 
     fn matrix(&self, name: &str, source: ByteSource) -> JsResult<Box<dyn CellMatrix>> {
-        read::open(name, Arc::new(JsSource::new(source)), self.0.vocabulary()).map_err(thrown)
+        let files = Files::one(name, Arc::new(JsSource::new(source)));
+        read::open(&files, &OpenOptions::default(), self.0.vocabulary()).map_err(thrown)
     }
 }
 

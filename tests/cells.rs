@@ -37,14 +37,17 @@ impl CellMatrix for Memory {
     fn matrix(&self) -> &str {
         "X"
     }
-    fn note(&self) -> Option<&str> {
-        None
+    fn format(&self) -> &str {
+        "memory"
+    }
+    fn n_cells(&self) -> usize {
+        self.cells.len()
     }
     fn n_genes(&self) -> usize {
         self.columns[0].genes.len()
     }
-    fn cell_names(&self) -> &[String] {
-        &self.cells
+    fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
+        Ok(self.cells[cells].to_vec())
     }
     fn gene_columns(&self) -> &[GeneColumn] {
         &self.columns

@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
 
 use scdiva::cells::{CellMatrix, GeneColumn, SparseRows};
+use scdiva::read::{self, FileSource, Files, OpenOptions};
 use scdiva::tasks::Annotation;
-use scdiva::{DeviceChoice, ModelFiles, Result, ScDiVa, read};
+use scdiva::{DeviceChoice, ModelFiles, Result, ScDiVa};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,12 @@ const EVERY: usize = 20;
 
 impl Sample {
     fn of(whole: Box<dyn CellMatrix>) -> Self {
-        let names = whole.cell_names().iter().step_by(EVERY).cloned().collect();
+        let names = whole
+            .cell_names(0..whole.n_cells())
+            .unwrap()
+            .into_iter()
+            .step_by(EVERY)
+            .collect();
         Self { whole, names }
     }
 }
@@ -32,16 +38,20 @@ impl CellMatrix for Sample {
         self.whole.matrix()
     }
 
-    fn note(&self) -> Option<&str> {
-        self.whole.note()
+    fn format(&self) -> &str {
+        self.whole.format()
+    }
+
+    fn n_cells(&self) -> usize {
+        self.names.len()
     }
 
     fn n_genes(&self) -> usize {
         self.whole.n_genes()
     }
 
-    fn cell_names(&self) -> &[String] {
-        &self.names
+    fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
+        Ok(self.names[cells].to_vec())
     }
 
     fn gene_columns(&self) -> &[GeneColumn] {
@@ -66,8 +76,8 @@ impl CellMatrix for Sample {
 fn annotate(device: DeviceChoice) -> Annotation {
     let mut scdiva = pollster::block_on(ScDiVa::open(ModelFiles::embedded(), device)).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo/pbmc_simulated.h5ad");
-    let source = Arc::new(read::FileSource::open(&path).unwrap());
-    let sample = Sample::of(read::open("demo", source, scdiva.vocabulary()).unwrap());
+    let source = Arc::new(FileSource::open(&path).unwrap());
+    let sample = Sample::of(read::open(&Files::one("demo", source), &OpenOptions::default(), scdiva.vocabulary()).unwrap());
     let mut on_progress = |_| ControlFlow::Continue(());
     pollster::block_on(scdiva.annotate(&sample, &Default::default(), &mut on_progress)).unwrap()
 }

@@ -56,10 +56,12 @@ export interface Progress {
 /** What was found in a file, and everything that was decided about it. */
 export interface InputReport {
   file: string;
-  /** What was read in it, such as `/X`. */
+  /** The format in words. */
+  format: string;
+  /** What was read in it, such as `X`. */
   matrix: string;
-  /** Why that, when it is not the obvious one. */
-  note: string | null;
+  /** What to know about how it was read, one sentence each. */
+  notes: string[];
   nCells: number;
   nGenes: number;
   /** The columns of gene names that were used, the best first. */

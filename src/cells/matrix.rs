@@ -70,27 +70,57 @@ pub(crate) fn check_rows(cells: &Range<usize>, n_cells: usize) -> Result<()> {
     Err(Error::argument("read_rows", "cells", problem))
 }
 
+/// What a file says about each of its cells under one name: a column of `obs`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CellColumn {
+    /// Texts, categories and booleans: `codes[i]` counts `names`, `None` where the file gives none.
+    Categories {
+        /// `[n_cells]`
+        codes: Vec<Option<u32>>,
+        /// The distinct texts, in the file's order.
+        names: Vec<String>,
+    },
+    /// Numbers, `[n_cells]`; NaN where the file gives none.
+    Numbers(Vec<f64>),
+}
+
+/// An embedding that the file holds, such as `X_umap`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellEmbedding {
+    /// Numbers a cell.
+    pub n_cols: usize,
+    /// `[n_cells, n_cols]`, row-major.
+    pub values: Vec<f32>,
+}
+
 /// A cells × genes matrix of at least one cell and one gene. Values are what the file has: nothing is normalised or judged here.
+/// Nothing whose size grows with the number of cells is kept in memory, unless the format leaves no other way.
 pub trait CellMatrix: Send + Sync {
     /// The file's name as the user gave it.
     fn file(&self) -> &str;
 
+    /// The format in words, such as `AnnData (.h5ad)`.
+    fn format(&self) -> &str;
+
     /// What was read in the file: `X`, `raw/X`, `layers/counts`, or for a table `cells × genes` or `genes × cells`.
     fn matrix(&self) -> &str;
 
-    /// Why that and not the obvious one, when there is something to say.
-    fn note(&self) -> Option<&str>;
+    /// What the user should know about how the file was read, one sentence each: why this matrix and not the obvious one, what was left out.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
 
     /// Number of cells.
-    fn n_cells(&self) -> usize {
-        self.cell_names().len()
-    }
+    fn n_cells(&self) -> usize;
 
     /// Number of genes.
     fn n_genes(&self) -> usize;
 
-    /// `[n_cells]`
-    fn cell_names(&self) -> &[String];
+    /// The names of some cells.
+    ///
+    /// # Errors
+    /// As [`CellMatrix::read_rows`].
+    fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>>;
 
     /// Every column that may name the genes, the file's own index first; at least one.
     fn gene_columns(&self) -> &[GeneColumn];
@@ -101,4 +131,30 @@ pub trait CellMatrix: Send + Sync {
     /// [`crate::Error::Argument`] when `cells` passes the end, [`crate::Error::File`] when the file is broken there,
     /// [`crate::Error::Io`] when it cannot be read.
     fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows>;
+
+    /// The names of what the file says about its cells.
+    fn cell_columns(&self) -> &[String] {
+        &[]
+    }
+
+    /// One of [`CellMatrix::cell_columns`]; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// [`crate::Error::File`] when it is broken, [`crate::Error::Io`] when it cannot be read.
+    fn cell_column(&self, _name: &str) -> Result<Option<CellColumn>> {
+        Ok(None)
+    }
+
+    /// The names of the embeddings that the file holds.
+    fn embeddings(&self) -> &[String] {
+        &[]
+    }
+
+    /// One of [`CellMatrix::embeddings`]; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// As [`CellMatrix::cell_column`].
+    fn embedding(&self, _name: &str) -> Result<Option<CellEmbedding>> {
+        Ok(None)
+    }
 }

@@ -11,7 +11,7 @@ mod tokens;
 
 pub use genes::{Gene, GeneMatch, MIN_SHARE, Vocabulary};
 pub(crate) use matrix::check_rows;
-pub use matrix::{CellMatrix, GeneColumn, SparseRows};
+pub use matrix::{CellColumn, CellEmbedding, CellMatrix, GeneColumn, SparseRows};
 pub use normalise::{MAX_LOG_VALUE, Preprocess, ValueKind};
 pub use serialize::{Serialization, Tokens};
 pub(crate) use tokens::sample_kind;

@@ -18,10 +18,12 @@ const N_SAMPLED_RUNS: usize = 8;
 pub struct InputReport {
     /// The file's name as the user gave it.
     pub file: String,
+    /// [`CellMatrix::format`].
+    pub format: String,
     /// What was read in it: [`CellMatrix::matrix`].
     pub matrix: String,
-    /// Why that: [`CellMatrix::note`].
-    pub note: Option<String>,
+    /// [`CellMatrix::notes`].
+    pub notes: Vec<String>,
     /// Cells in the file.
     pub n_cells: usize,
     /// Genes in the file.
@@ -49,7 +51,7 @@ impl Display for InputReport {
             "{}: {} cells × {} genes, read from {}",
             self.file, self.n_cells, self.n_genes, self.matrix
         )?;
-        if let Some(note) = &self.note {
+        for note in &self.notes {
             writeln!(out, "  {note}")?;
         }
         let share = 100.0 * self.share;
@@ -128,8 +130,9 @@ impl<'a> Tokenizer<'a> {
         }
         let report = InputReport {
             file: matrix.file().to_owned(),
+            format: matrix.format().to_owned(),
             matrix: matrix.matrix().to_owned(),
-            note: matrix.note().map(str::to_owned),
+            notes: matrix.notes().to_vec(),
             n_cells: matrix.n_cells(),
             n_genes: matrix.n_genes(),
             gene_columns: genes.columns,
@@ -258,7 +261,9 @@ fn sampled_cells(n_cells: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn wrong_value(matrix: &dyn CellMatrix, cell: usize, column: u32, problem: String) -> Error {
-    let cell_name = matrix.cell_names().get(cell).map_or("", String::as_str);
+    // The name only helps; what is wrong with the value matters more than that a name cannot be read.
+    let cell_names = matrix.cell_names(cell..cell + 1).unwrap_or_default();
+    let cell_name = cell_names.first().map_or("", String::as_str);
     let genes = matrix.gene_columns().first().map_or(&[][..], |column| &column.genes);
     let gene_name = genes.get(column as usize).map_or("", String::as_str);
     let place = format!(

@@ -8,10 +8,10 @@ use super::Outcome;
 use super::output::OutputFile;
 use super::session::{Session, io_error, open_matrix, progress_bar, report, show};
 use clap::Args;
-use scdiva::cells::CellMatrix;
+use scdiva::Result;
+use scdiva::read::{self, Files, OpenOptions};
 use scdiva::tasks::{AnnotateOptions, Annotation, UNASSIGNED};
 use scdiva::write::csv::AnnotationWriter;
-use scdiva::{Result, read};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -53,7 +53,8 @@ impl Annotate {
         let matrix = match &self.input {
             Some(input) => open_matrix(input, &scdiva)?,
             None => {
-                let demo = read::open(DEMO_NAME, Arc::new(DEMO), scdiva.vocabulary())?;
+                let files = Files::one(DEMO_NAME, Arc::new(DEMO));
+                let demo = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
                 report(demo.as_ref(), &scdiva)?;
                 demo
             }
@@ -68,12 +69,13 @@ impl Annotate {
         bar.finish_and_clear();
         let annotation = annotation?;
         let seconds = start.elapsed().as_secs_f64();
+        let names = matrix.cell_names(0..matrix.n_cells())?;
         match output {
             Some(mut file) => {
-                write(&mut file, matrix.as_ref(), &annotation).map_err(io_error(&file.path()))?;
+                write(&mut file, &names, &annotation).map_err(io_error(&file.path()))?;
                 file.finish()?;
             }
-            None => write(io::stdout().lock(), matrix.as_ref(), &annotation).map_err(io_error(Path::new("stdout")))?,
+            None => write(io::stdout().lock(), &names, &annotation).map_err(io_error(Path::new("stdout")))?,
         }
         eprintln!("{} cells in {seconds:.1} s: {}", matrix.n_cells(), summary(&annotation));
         if annotation.any_assigned() {
@@ -85,9 +87,9 @@ impl Annotate {
     }
 }
 
-fn write(out: impl Write, matrix: &dyn CellMatrix, annotation: &Annotation) -> io::Result<()> {
+fn write(out: impl Write, names: &[String], annotation: &Annotation) -> io::Result<()> {
     let mut writer = AnnotationWriter::new(out)?;
-    for (i, (cell, prediction)) in matrix.cell_names().iter().zip(&annotation.predictions).enumerate() {
+    for (i, (cell, prediction)) in names.iter().zip(&annotation.predictions).enumerate() {
         let best = prediction.map(|p| (annotation.label(i).unwrap_or(UNASSIGNED), p.probability));
         let second = prediction.map(|p| (annotation.labels[p.second_label].as_str(), p.second_probability));
         writer.write_row(cell, best, second)?;

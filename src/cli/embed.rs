@@ -4,7 +4,6 @@ use super::Outcome;
 use super::output::OutputFile;
 use super::session::{Session, io_error, open_matrix, progress_bar, show};
 use clap::Args;
-use scdiva::cells::CellMatrix;
 use scdiva::tasks::Embedding;
 use scdiva::write::csv::EmbeddingWriter;
 use scdiva::write::npy::NpyWriter;
@@ -40,8 +39,8 @@ impl Embed {
         let embedding = embedding?;
         let seconds = start.elapsed().as_secs_f64();
         match format {
-            Format::Csv => write_csv(&mut output, matrix.as_ref(), &embedding),
-            Format::Npy => write_npy(&mut output, matrix.as_ref(), &embedding),
+            Format::Csv => write_csv(&mut output, &matrix.cell_names(0..matrix.n_cells())?, &embedding),
+            Format::Npy => write_npy(&mut output, matrix.n_cells(), &embedding),
         }
         .map_err(io_error(&self.output))?;
         output.finish()?;
@@ -66,21 +65,17 @@ fn format(output: &Path) -> Result<Format> {
     }
 }
 
-fn write_csv(out: impl Write, matrix: &dyn CellMatrix, embedding: &Embedding) -> io::Result<()> {
+fn write_csv(out: impl Write, names: &[String], embedding: &Embedding) -> io::Result<()> {
     let mut writer = EmbeddingWriter::new(out, embedding.n_cols)?;
-    for (cell, row) in matrix
-        .cell_names()
-        .iter()
-        .zip(embedding.values.chunks_exact(embedding.n_cols))
-    {
+    for (cell, row) in names.iter().zip(embedding.values.chunks_exact(embedding.n_cols)) {
         writer.write_row(cell, row)?;
     }
     writer.finish()?;
     Ok(())
 }
 
-fn write_npy(out: impl Write, matrix: &dyn CellMatrix, embedding: &Embedding) -> io::Result<()> {
-    let mut writer = NpyWriter::new(out, matrix.n_cells(), embedding.n_cols)?;
+fn write_npy(out: impl Write, n_cells: usize, embedding: &Embedding) -> io::Result<()> {
+    let mut writer = NpyWriter::new(out, n_cells, embedding.n_cols)?;
     for row in embedding.values.chunks_exact(embedding.n_cols) {
         writer.write_row(row)?;
     }

@@ -4,7 +4,7 @@ use super::interrupt;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use scdiva::cells::CellMatrix;
-use scdiva::read::{self, FileSource};
+use scdiva::read::{self, FileSource, Files, OpenOptions};
 use scdiva::tasks::Progress;
 use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
 use std::io::IsTerminal;
@@ -62,7 +62,8 @@ pub(super) fn describe(device: &DeviceInfo) -> String {
 /// Opens a matrix and says what is in it.
 pub(super) fn open_matrix(path: &Path, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
     let source = FileSource::open(path)?;
-    let matrix = read::open(&path.display().to_string(), Arc::new(source), scdiva.vocabulary())?;
+    let files = Files::one(&path.display().to_string(), Arc::new(source));
+    let matrix = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
     report(matrix.as_ref(), scdiva)?;
     Ok(matrix)
 }

@@ -19,7 +19,7 @@ const PIECE_LEN: usize = 1 << 22;
 pub struct H5ad {
     file: Arc<File>,
     matrix: String,
-    note: Option<String>,
+    notes: Vec<String>,
     rows: Rows,
     cell_names: Arc<[String]>,
     gene_columns: Vec<GeneColumn>,
@@ -53,7 +53,7 @@ impl Debug for H5ad {
 
 impl H5ad {
     /// Opens a file and reads its names. `X` is taken, unless it holds neither counts nor log-normalised values (scaled data) and
-    /// `layers/counts`, `layers/raw_counts` or `raw/X` does; [`CellMatrix::note`] then says so.
+    /// `layers/counts`, `layers/raw_counts` or `raw/X` does; [`CellMatrix::notes`] then say so.
     ///
     /// # Errors
     /// [`Error::File`] with the path inside the file: cut off or broken, no matrix, no cells or no genes, sizes that do not fit
@@ -80,7 +80,7 @@ impl H5ad {
         let with = |path, var| Self::with_matrix(Arc::clone(&file), path, var, Arc::clone(&cell_names));
         let mut matrix = with(first, first_var)?;
         if x.is_none() {
-            matrix.note = Some(format!("the file has no X, so {first} was read"));
+            matrix.notes = vec![format!("the file has no X, so {first} was read")];
         }
         if others.is_empty() {
             return Ok(matrix);
@@ -95,8 +95,8 @@ impl H5ad {
                     Error::File { place, problem, .. } => format!("{place}: {problem}"),
                     other => other.to_string(),
                 };
-                let note = Some(format!("{path} was read instead of {first}: {reason}"));
-                return Ok(Self { note, ..other });
+                let notes = vec![format!("{path} was read instead of {first}: {reason}")];
+                return Ok(Self { notes, ..other });
             }
         }
         Ok(matrix)
@@ -109,7 +109,7 @@ impl H5ad {
         Ok(Self {
             file,
             matrix: path.to_owned(),
-            note: None,
+            notes: Vec::new(),
             rows,
             cell_names,
             gene_columns,
@@ -123,20 +123,29 @@ impl CellMatrix for H5ad {
         self.file.name()
     }
 
+    fn format(&self) -> &str {
+        "AnnData (.h5ad)"
+    }
+
     fn matrix(&self) -> &str {
         &self.matrix
     }
 
-    fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn n_cells(&self) -> usize {
+        self.cell_names.len()
     }
 
     fn n_genes(&self) -> usize {
         self.n_genes
     }
 
-    fn cell_names(&self) -> &[String] {
-        &self.cell_names
+    fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
+        check_rows(&cells, self.n_cells())?;
+        Ok(self.cell_names[cells].to_vec())
     }
 
     fn gene_columns(&self) -> &[GeneColumn] {

@@ -8,6 +8,7 @@ mod table;
 
 use crate::cells::{CellMatrix, Vocabulary};
 use crate::error::{Error, Result};
+use std::fmt::{self, Debug, Formatter};
 use std::io;
 use std::sync::Arc;
 
@@ -46,21 +47,79 @@ impl<T: AsRef<[u8]> + Send + Sync> Source for T {
     }
 }
 
-/// Opens a matrix, whatever the format: what the bytes say counts, not what the file is called. `name` is how the user calls the
-/// file, for errors and reports. `vocabulary` tells a table's genes from its cells.
+/// What the user hands over as one matrix: a file, or several that belong together (a folder, a 10x triplet, what a zip archive holds).
+#[derive(Clone)]
+pub struct Files {
+    name: String,
+    files: Vec<(String, Arc<dyn Source>)>,
+}
+
+impl Debug for Files {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.files.iter().map(|(name, _)| name.as_str()).collect();
+        out.debug_struct("Files")
+            .field("name", &self.name)
+            .field("files", &names)
+            .finish()
+    }
+}
+
+impl Files {
+    /// One file. `name` is how the user calls it, for errors and reports.
+    #[must_use]
+    pub fn one(name: &str, source: Arc<dyn Source>) -> Self {
+        Self {
+            name: name.to_owned(),
+            files: vec![(name.to_owned(), source)],
+        }
+    }
+
+    /// Several files; `name` is how the user calls the whole, and each has its own, with `/` between folders.
+    #[must_use]
+    pub fn many(name: &str, files: Vec<(String, Arc<dyn Source>)>) -> Self {
+        Self {
+            name: name.to_owned(),
+            files,
+        }
+    }
+}
+
+/// What the user decides about how a matrix is read; by default all is found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Which matrix of the file: `X`, `raw/X`, or the name of a layer.
+    pub layer: Option<String>,
+}
+
+/// Opens a matrix, whatever the format: what the bytes say counts, not what the file is called. `vocabulary` tells a table's genes
+/// from its cells.
 ///
 /// # Errors
 /// [`Error::File`] when the format is not known; what [`H5ad::open`] and [`Table::open`] say.
 ///
 /// ```
+/// use scdiva::read::{self, Files};
 /// use std::sync::Arc;
 /// let text = "cell,CD3D,MS4A1\nAAAC,3,0\nAAAG,0,5\n";
-/// let matrix = scdiva::read::open("counts.csv", Arc::new(text), None)?;
+/// let matrix = read::open(&Files::one("counts.csv", Arc::new(text)), &Default::default(), None)?;
 /// assert_eq!((matrix.n_cells(), matrix.n_genes()), (2, 2));
 /// assert_eq!(matrix.read_rows(1..2)?.row(0), (&[1][..], &[5.0][..]));
 /// # Ok::<(), scdiva::Error>(())
 /// ```
-pub fn open(name: &str, source: Arc<dyn Source>, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
+pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
+    let [(name, source)] = files.files.as_slice() else {
+        let problem = format!("{} files; wanted one", files.files.len());
+        return Err(Error::file(&files.name, "files", problem));
+    };
+    let source = Arc::clone(source);
+    if let Some(layer) = &options.layer {
+        return Err(Error::argument(
+            "open",
+            "layer",
+            format_args!("{layer}: layers cannot be chosen yet"),
+        ));
+    }
     let not_read = |what: &str| {
         Err(Error::file(
             name,

@@ -64,20 +64,25 @@ impl CellMatrix for Table {
         &self.file
     }
 
+    fn format(&self) -> &str {
+        "table"
+    }
+
     fn matrix(&self) -> &str {
         self.matrix
     }
 
-    fn note(&self) -> Option<&str> {
-        None
+    fn n_cells(&self) -> usize {
+        self.cell_names.len()
     }
 
     fn n_genes(&self) -> usize {
         self.genes[0].genes.len()
     }
 
-    fn cell_names(&self) -> &[String] {
-        &self.cell_names
+    fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
+        check_rows(&cells, self.n_cells())?;
+        Ok(self.cell_names[cells].to_vec())
     }
 
     fn gene_columns(&self) -> &[GeneColumn] {

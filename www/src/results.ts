@@ -25,7 +25,7 @@ function reportLines(report: InputReport): string[] {
     `${count(report.nMatched)} of the model’s ${count(report.nVocabulary)} genes found by ${report.geneColumns.map((column) => `“${column}”`).join(", ")} (${percent(report.share)})`,
     report.values === "counts" ? "Values: counts, normalised as the model was trained" : "Values: log-normalised already, used as they are",
   ];
-  if (report.note) lines.splice(1, 0, report.note);
+  lines.splice(1, 0, ...report.notes);
   if (report.nMerged > 0) lines.push(`${count(report.nMerged)} more columns were one of these genes again and were added to it`);
   if (report.nAmbiguous > 0) lines.push(`${count(report.nAmbiguous)} names mean two genes and were left out`);
   return lines;
