@@ -473,7 +473,7 @@ fn broken_matrices_exit_with_2_and_name_file_and_place() {
             "shape.h5ad: X: 21 columns, but var has 20 names",
         ),
         (fixture("broken/text.h5ad"), "text.h5ad: X/data: numbers of type string"),
-        (fixture("broken/lzf.h5ad"), "lzf.h5ad: X/data: compressed with LZF"),
+        (fixture("broken/filter_zfp.h5ad"), "filter_zfp.h5ad: X: compressed with ZFP"),
         (fixture("broken/no_cells.h5ad"), "no_cells.h5ad: X: 0 cells × 20 genes"),
         (
             text("nan.csv", "c,GENE0,GENE1\na,1,nan\n"),

@@ -105,6 +105,11 @@ pub trait CellMatrix: Send + Sync {
     /// What was read in the file: `X`, `raw/X`, `layers/counts`, or for a table `cells × genes` or `genes × cells`.
     fn matrix(&self) -> &str;
 
+    /// Every matrix that the file holds, as [`crate::read::OpenOptions::layer`] takes it; empty where there is no choice.
+    fn matrices(&self) -> &[String] {
+        &[]
+    }
+
     /// What the user should know about how the file was read, one sentence each: why this matrix and not the obvious one, what was left out.
     fn notes(&self) -> &[String] {
         &[]

@@ -1,6 +1,6 @@
 //! HDF5 as the readers need it: objects by path, names, numbers of any type, and errors that name file and place.
 
-use super::Source;
+use super::{Source, filters};
 use crate::error::{Error, Result};
 use hdf5_reader::error::{ByteOrder, Error as Hdf5Error};
 use hdf5_reader::group::Group;
@@ -61,7 +61,8 @@ impl File {
     pub(super) fn open(name: &str, source: Arc<dyn Source>) -> Result<Self> {
         let size = source.size();
         let storage = BlockCacheStorage::new(Arc::new(SourceStorage(source)), BLOCK_SIZE, N_BLOCKS);
-        let options = OpenOptions::default().with_max_read_bytes(MAX_READ_SIZE);
+        let mut options = OpenOptions::default().with_max_read_bytes(MAX_READ_SIZE);
+        options.filter_registry = Some(filters::registry());
         let file = Hdf5File::from_storage_with_options(Arc::new(storage), options)
             .map_err(|error| explain(name, "HDF5 superblock", error))?;
         let wanted = file.superblock().eof_address;
@@ -90,10 +91,10 @@ impl File {
         Error::file(&self.name, place, problem)
     }
 
-    /// What stands at a path such as `raw/var`, if anything.
+    /// What stands at a path such as `raw/var`, if anything; the root at an empty one.
     pub(super) fn object(&self, path: &str) -> Result<Option<Object>> {
         let mut object = Object::Group(self.file.root_group().map_err(|error| self.explain("/", error))?);
-        for name in path.split('/') {
+        for name in path.split('/').filter(|name| !name.is_empty()) {
             let Object::Group(group) = &object else {
                 return Ok(None);
             };
@@ -169,11 +170,7 @@ impl File {
     /// A one-dimensional dataset of numbers, and its length.
     pub(super) fn numbers(&self, path: &str) -> Result<(Box<Dataset>, usize)> {
         let dataset = self.dataset(path)?;
-        let &[len] = dataset.shape() else {
-            return Err(self.wrong(path, format_args!("{} dimensions; wanted one", dataset.ndim())));
-        };
-        let len =
-            usize::try_from(len).map_err(|_| self.wrong(path, format_args!("{len} numbers are too many for this machine")))?;
+        let len = self.len(path, &dataset)?;
         Ok((dataset, len))
     }
 
@@ -257,86 +254,80 @@ impl File {
         Ok(())
     }
 
-    /// The strings of a column, whatever way it is stored; `None` when it holds no strings. Missing strings are empty.
-    pub(super) fn strings(&self, path: &str, object: &Object) -> Result<Option<Vec<String>>> {
-        match object {
-            Object::Dataset(dataset) if is_text(dataset.dtype()) => {
-                let strings = dataset.read_strings().map_err(|error| self.explain(path, error))?;
-                Ok(Some(strings))
-            }
-            Object::Dataset(_) => Ok(None),
-            Object::Group(_) => match self.text_attribute(object, path, "encoding-type")?.as_deref() {
-                Some("categorical") => self.categorical(&format!("{path}/codes"), &format!("{path}/categories")),
-                Some("nullable-string-array") => {
-                    let values = format!("{path}/values");
-                    let strings = self.strings(&values, &Object::Dataset(self.dataset(&values)?))?;
-                    let mask = self.all_indices(&format!("{path}/mask"))?;
-                    Ok(strings.map(|strings| {
-                        let missing = mask.into_iter().map(|mask| mask != 0).chain(std::iter::repeat(false));
-                        strings
-                            .into_iter()
-                            .zip(missing)
-                            .map(|(text, missing)| if missing { String::new() } else { text })
-                            .collect()
-                    }))
-                }
-                _ => Ok(None),
-            },
+    /// The fields of a table of compound records.
+    pub(super) fn fields(&self, path: &str, dataset: &Dataset) -> Result<Vec<CompoundField>> {
+        match dataset.dtype() {
+            Datatype::Compound { fields, .. } => Ok(fields.clone()),
+            other => Err(self.wrong(path, format_args!("of type {}; wanted a table", describe(other)))),
         }
     }
 
-    /// A column of codes into a list of strings; `None` when the list holds no strings.
-    pub(super) fn categorical(&self, codes_path: &str, categories_path: &str) -> Result<Option<Vec<String>>> {
-        let Some(categories) = self.strings(categories_path, &Object::Dataset(self.dataset(categories_path)?))? else {
-            return Ok(None);
+    /// Part of a dataset of strings, or of one field of its records. A missing string is empty.
+    pub(super) fn read_texts(
+        &self,
+        path: &str,
+        dataset: &Dataset,
+        field: Option<&CompoundField>,
+        range: Range<usize>,
+    ) -> Result<Vec<String>> {
+        let (dtype, offset) = match field {
+            Some(field) => (&field.datatype, field.byte_offset as usize),
+            None => (dataset.dtype(), 0),
         };
-        let codes = self.all_indices(codes_path)?;
-        let name = |(place, code): (usize, i64)| match usize::try_from(code) {
-            Err(_) if code == -1 => Ok(String::new()),
-            code => code.ok().and_then(|code| categories.get(code)).cloned().ok_or_else(|| {
-                let n = categories.len();
-                self.wrong(
-                    codes_path,
-                    format_args!("code {} at {place}, but there are {n} categories", codes[place]),
-                )
-            }),
-        };
-        codes.iter().copied().enumerate().map(name).collect::<Result<_>>().map(Some)
-    }
-
-    /// A whole dataset of whole numbers.
-    pub(super) fn all_indices(&self, path: &str) -> Result<Vec<i64>> {
-        let (dataset, len) = self.numbers(path)?;
-        self.check_type(path, &dataset, Kind::Index)?;
-        let mut indices = Vec::new();
-        self.read_indices(path, &dataset, 0..len, &mut indices)?;
-        Ok(indices)
-    }
-
-    /// The text columns of a table of compound records, in their order: how anndata stored `obs` and `var` up to 0.6.
-    pub(super) fn record_columns(&self, path: &str, dataset: &Dataset) -> Result<Vec<(String, Vec<String>)>> {
-        let Datatype::Compound { fields, .. } = dataset.dtype() else {
-            return Err(self.wrong(path, format_args!("of type {}; wanted a table", describe(dataset.dtype()))));
-        };
-        let explain = |error| self.explain(path, error);
-        let record_size = dataset.raw_element_size().map_err(explain)?;
-        let bytes = dataset.read_raw_bytes().map_err(explain)?;
-        let text_fields = fields.iter().filter(|field| is_text(&field.datatype));
-        text_fields
-            .map(|field| {
-                let place = format!("{path}, column {}", field.name);
-                let records = bytes.chunks_exact(record_size.max(1));
-                let texts = records
-                    .map(|record| self.record_text(&place, dataset, field, record))
-                    .collect::<Result<_>>()?;
-                Ok((field.name.clone(), texts))
-            })
+        let mut elements = Vec::new();
+        self.read(path, dataset, range, &[], &mut elements, |Raw(bytes)| bytes)?;
+        elements
+            .iter()
+            .map(|element| self.text(path, dataset, dtype, element.get(offset..).unwrap_or_default()))
             .collect()
     }
 
-    fn record_text(&self, place: &str, dataset: &Dataset, field: &CompoundField, record: &[u8]) -> Result<String> {
-        let rest = record.get(field.byte_offset as usize..).unwrap_or_default();
-        let bytes = match field.datatype {
+    /// Part of a dataset of numbers.
+    pub(super) fn read_numbers(&self, path: &str, dataset: &Dataset, range: Range<usize>, out: &mut Vec<f64>) -> Result<()> {
+        self.read(path, dataset, range, &[], out, |Double(number)| number)
+    }
+
+    /// Part of one field of a dataset of records, the numbers of each after one another where it is an array; no numbers are NaN.
+    pub(super) fn read_fields(
+        &self,
+        path: &str,
+        dataset: &Dataset,
+        field: &CompoundField,
+        range: Range<usize>,
+    ) -> Result<Vec<f64>> {
+        let mut elements = Vec::new();
+        self.read(path, dataset, range, &[], &mut elements, |Raw(bytes)| bytes)?;
+        let (dtype, n) = match &field.datatype {
+            Datatype::Array { base, dims } => (&**base, dims.iter().try_fold(1_u64, |n, &dim| n.checked_mul(dim))),
+            other => (other, Some(1)),
+        };
+        let size = dtype_element_size(dtype).ok();
+        let n = n.and_then(|n| usize::try_from(n).ok());
+        let len = size.zip(n).and_then(|(size, n)| size.checked_mul(n));
+        let mut numbers = Vec::new();
+        for element in elements {
+            let bytes = len.and_then(|len| element.get(field.byte_offset as usize..)?.get(..len));
+            let Some(bytes) = bytes else {
+                return Err(self.wrong(path, "the field passes the end of its record"));
+            };
+            match decode_doubles(bytes, dtype) {
+                Some(decoded) => numbers.extend(decoded.into_iter().map(|Double(number)| number)),
+                None => numbers.push(f64::NAN),
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// The length of a one-dimensional dataset.
+    pub(super) fn len(&self, path: &str, dataset: &Dataset) -> Result<usize> {
+        let &[len] = dataset.shape() else {
+            return Err(self.wrong(path, format_args!("{} dimensions; wanted one", dataset.ndim())));
+        };
+        usize::try_from(len).map_err(|_| self.wrong(path, format_args!("{len} numbers are too many for this machine")))
+    }
+
+    fn text(&self, place: &str, dataset: &Dataset, dtype: &Datatype, rest: &[u8]) -> Result<String> {
+        let bytes = match *dtype {
             Datatype::String {
                 size: StringSize::Fixed(size),
                 ..
@@ -372,7 +363,9 @@ fn explain(name: &str, place: impl Display, mut error: Hdf5Error) -> Error {
             Error::file(
                 name,
                 place,
-                format_args!("compressed with {filter}, which cannot be read; wanted gzip or none"),
+                format_args!(
+                    "compressed with {filter}, which cannot be read; write it again with gzip: adata.write_h5ad(path, compression=\"gzip\")"
+                ),
             )
         }
         Hdf5Error::InvalidMagic => Error::file(name, place, "not an HDF5 file"),
@@ -395,7 +388,7 @@ fn filter_name(filter: &str) -> String {
     format!("{name} ({filter})")
 }
 
-fn is_text(dtype: &Datatype) -> bool {
+pub(super) fn is_text(dtype: &Datatype) -> bool {
     matches!(
         dtype,
         Datatype::String { .. }
@@ -431,7 +424,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn decodes(self, dtype: &Datatype) -> bool {
+    pub(super) fn decodes(self, dtype: &Datatype) -> bool {
         match self {
             Self::Value => decode_values(&[], dtype).is_some(),
             Self::Index => decode_indices(&[], dtype).is_some(),
@@ -449,6 +442,28 @@ impl Kind {
 /// A number of any type, as f32.
 #[derive(Clone, Copy)]
 struct Value(f32);
+
+/// A number of any type, as f64.
+#[derive(Clone, Copy)]
+struct Double(f64);
+
+/// An element as the file has it.
+#[derive(Clone)]
+struct Raw(Vec<u8>);
+
+impl H5Type for Raw {
+    fn hdf5_type() -> Datatype {
+        <u8 as H5Type>::hdf5_type()
+    }
+
+    fn from_bytes(bytes: &[u8], _: &Datatype) -> hdf5_reader::error::Result<Self> {
+        Ok(Self(bytes.to_vec()))
+    }
+
+    fn element_size(dtype: &Datatype) -> usize {
+        dtype_element_size(dtype).unwrap_or(1)
+    }
+}
 
 /// A whole number of any type, as i64. What is past i64 saturates, and so is past the end of everything.
 #[derive(Clone, Copy)]
@@ -487,6 +502,21 @@ fn decode_values(raw: &[u8], dtype: &Datatype) -> Option<Vec<Value>> {
             .map(|Index(index)| Value(index as f32))
             .collect(),
         _ => return None,
+    })
+}
+
+/// `None` for types that are no numbers.
+fn decode_doubles(raw: &[u8], dtype: &Datatype) -> Option<Vec<Double>> {
+    Some(match *dtype {
+        Datatype::FloatingPoint { size: 8, byte_order } => decode(raw, byte_order, |bytes| Double(f64::from_le_bytes(bytes))),
+        Datatype::FloatingPoint { .. } => decode_values(raw, dtype)?
+            .into_iter()
+            .map(|Value(value)| Double(value.into()))
+            .collect(),
+        _ => decode_indices(raw, dtype)?
+            .into_iter()
+            .map(|Index(index)| Double(index as f64))
+            .collect(),
     })
 }
 
@@ -546,3 +576,4 @@ macro_rules! read_as {
 
 read_as!(Value, decode_values, f32);
 read_as!(Index, decode_indices, i64);
+read_as!(Double, decode_doubles, f64);

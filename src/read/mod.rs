@@ -2,9 +2,12 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
+mod filters;
+mod h5_column;
 mod h5ad;
 mod hdf5;
 mod table;
+mod tenx_h5;
 
 use crate::cells::{CellMatrix, Vocabulary};
 use crate::error::{Error, Result};
@@ -16,6 +19,7 @@ use std::sync::Arc;
 pub use file::{FileSource, folder};
 pub use h5ad::H5ad;
 pub use table::Table;
+pub use tenx_h5::TenxH5;
 
 /// Bytes that can be read from any place: a file, memory, a browser's blob.
 pub trait Source: Send + Sync {
@@ -113,13 +117,6 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
         return Err(Error::file(&files.name, "files", problem));
     };
     let source = Arc::clone(source);
-    if let Some(layer) = &options.layer {
-        return Err(Error::argument(
-            "open",
-            "layer",
-            format_args!("{layer}: layers cannot be chosen yet"),
-        ));
-    }
     let not_read = |what: &str| {
         Err(Error::file(
             name,
@@ -131,7 +128,14 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
         return not_read("the file is empty");
     }
     if is_hdf5(source.as_ref()) {
-        return Ok(Box::new(H5ad::open(name, source)?));
+        return open_hdf5(name, source, options);
+    }
+    if let Some(layer) = &options.layer {
+        return Err(Error::argument(
+            "open",
+            "layer",
+            format_args!("{layer}: only HDF5 files have layers"),
+        ));
     }
     let starts_with = |magic: &[u8]| {
         let mut start = [0; 6];
@@ -148,6 +152,22 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
         return not_read("not an HDF5 file");
     }
     Ok(Box::new(Table::open(name, source, vocabulary)?))
+}
+
+/// What an HDF5 file is, is told by what it holds.
+fn open_hdf5(name: &str, source: Arc<dyn Source>, options: &OpenOptions) -> Result<Box<dyn CellMatrix>> {
+    let file = hdf5::File::open(name, source)?;
+    if file.object("X")?.is_none() {
+        let groups = TenxH5::groups(&file)?;
+        if !groups.is_empty() {
+            return Ok(Box::new(TenxH5::open(file, groups, options)?));
+        }
+        if file.object("assays")?.is_some() && file.object("cell.names")?.is_some() {
+            let problem = "an .h5seurat file, which is not read; export it in R: SeuratDisk::Convert(file, dest = \"h5ad\")";
+            return Err(file.wrong("assays", problem));
+        }
+    }
+    Ok(Box::new(H5ad::from_file(file, options)?))
 }
 
 /// HDF5 starts at byte 0, or, behind a block of the user's, at 512, 1024, 2048, ….

@@ -1,0 +1,316 @@
+//! The `.h5` files of 10x Genomics: Cell Ranger 3 and later (`matrix`, with features of several kinds) and 2 (one group a genome).
+
+use super::OpenOptions;
+use super::h5_column::Column;
+use super::hdf5::{File, Kind, Object};
+use crate::cells::{CellMatrix, GeneColumn, SparseRows, check_rows};
+use crate::error::Result;
+use hdf5_reader::Dataset;
+use std::fmt::{self, Debug, Formatter};
+use std::ops::Range;
+
+/// No organism has as many genes or peaks; what declares more is broken.
+const MAX_FEATURES: usize = 1 << 22;
+const EXPRESSION: &str = "Gene Expression";
+
+/// A 10x matrix file. Only the features of type `Gene Expression` are genes; [`CellMatrix::notes`] count the others. Names and rows are read by
+/// range, so an unfiltered matrix of millions of barcodes costs nothing to open.
+pub struct TenxH5 {
+    file: File,
+    group: String,
+    matrices: Vec<String>,
+    notes: Vec<String>,
+    format: &'static str,
+    barcodes: Column,
+    data: Box<Dataset>,
+    indices: Box<Dataset>,
+    indptr: Box<Dataset>,
+    n_values: usize,
+    n_features: usize,
+    /// The gene of each feature, where not all features are genes.
+    gene_of: Option<Vec<Option<u32>>>,
+    gene_columns: Vec<GeneColumn>,
+}
+
+impl Debug for TenxH5 {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.debug_struct("TenxH5")
+            .field("file", &self.file.name())
+            .field("group", &self.group)
+            .field("n_cells", &self.barcodes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl TenxH5 {
+    /// The groups that hold matrices; none where this is another kind of file.
+    pub(super) fn groups(file: &File) -> Result<Vec<String>> {
+        let mut groups = Vec::new();
+        if let Some(Object::Group(root)) = file.object("")? {
+            for name in file.members(&root, "/")? {
+                let has = |part: &str| Ok::<_, crate::Error>(file.object(&format!("{name}/{part}"))?.is_some());
+                if has("barcodes")? && has("indptr")? && (has("genes")? || has("features")?) {
+                    groups.push(name);
+                }
+            }
+        }
+        groups.sort();
+        Ok(groups)
+    }
+
+    pub(super) fn open(file: File, groups: Vec<String>, options: &OpenOptions) -> Result<Self> {
+        let list = groups.join(", ");
+        let group = match (&options.layer, groups.as_slice()) {
+            (Some(layer), _) if groups.contains(layer) => layer.clone(),
+            (Some(layer), _) => return Err(file.wrong(layer, format_args!("no such matrix; the file has {list}"))),
+            (None, [group]) => group.clone(),
+            (None, _) => {
+                let problem = format_args!("one matrix for each of several genomes: {list}; choose one of them as the layer");
+                return Err(file.wrong("/", problem));
+            }
+        };
+        let is_new = file.object(&format!("{group}/features"))?.is_some();
+        let column = |path: String| match Column::open(&file, &path, "")? {
+            Some(column) if column.is_text() => Ok(column),
+            Some(_) => Err(file.wrong(path, "not texts; wanted names")),
+            None => Err(file.wrong(path, "missing, or no list of names")),
+        };
+        let (ids, names) = if is_new {
+            (format!("{group}/features/id"), format!("{group}/features/name"))
+        } else {
+            (format!("{group}/genes"), format!("{group}/gene_names"))
+        };
+        let barcodes = column(format!("{group}/barcodes"))?;
+        let (ids, names) = (column(ids)?, column(names)?);
+        let n_features = ids.len();
+        if n_features > MAX_FEATURES {
+            let problem = format_args!("{n_features} features; no matrix has more than {MAX_FEATURES}");
+            return Err(file.wrong(&group, problem));
+        }
+        if names.len() != n_features {
+            return Err(file.wrong(
+                &group,
+                format_args!("{n_features} ids of features, but {} names", names.len()),
+            ));
+        }
+        let shape = file.dataset(&format!("{group}/shape"))?;
+        let mut numbers = Vec::new();
+        let shape_path = format!("{group}/shape");
+        file.check_type(&shape_path, &shape, Kind::Index)?;
+        let n_numbers = file.len(&shape_path, &shape)?;
+        file.read_indices(&shape_path, &shape, 0..n_numbers.min(3), &mut numbers)?;
+        let sizes: Vec<usize> = numbers.iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
+        if sizes != [n_features, barcodes.len()] {
+            let problem = format_args!(
+                "{numbers:?}; wanted [{n_features}, {}], features and barcodes",
+                barcodes.len()
+            );
+            return Err(file.wrong(shape_path, problem));
+        }
+        let types = match is_new {
+            true => Column::open(&file, &format!("{group}/features/feature_type"), "")?,
+            false => None,
+        };
+        let types = match types {
+            Some(types) if types.len() == n_features => types.texts(&file, 0..n_features)?,
+            Some(types) => {
+                let place = format!("{group}/features/feature_type");
+                return Err(file.wrong(place, format_args!("{} types; wanted {n_features}", types.len())));
+            }
+            None => Vec::new(),
+        };
+        let (gene_of, notes) = genes_among(&types);
+        let keep = |texts: Vec<String>| match &gene_of {
+            Some(gene_of) => texts
+                .into_iter()
+                .zip(gene_of)
+                .filter_map(|(text, gene)| gene.map(|_| text))
+                .collect(),
+            None => texts,
+        };
+        let gene_column = |name: &str, column: &Column| -> Result<GeneColumn> {
+            Ok(GeneColumn {
+                name: name.to_owned(),
+                genes: keep(column.texts(&file, 0..n_features)?),
+            })
+        };
+        let gene_columns = vec![gene_column("id", &ids)?, gene_column("name", &names)?];
+        let n_genes = gene_columns[0].genes.len();
+        if barcodes.len() == 0 || n_genes == 0 {
+            let problem = format_args!("{} barcodes × {n_genes} genes; wanted at least one of each", barcodes.len());
+            return Err(file.wrong(&group, problem));
+        }
+
+        let [data_path, indices_path, indptr_path] = ["data", "indices", "indptr"].map(|part| format!("{group}/{part}"));
+        let (data, n_values) = file.numbers(&data_path)?;
+        let (indices, n_indices) = file.numbers(&indices_path)?;
+        let (indptr, n_offsets) = file.numbers(&indptr_path)?;
+        file.check_type(&data_path, &data, Kind::Value)?;
+        file.check_type(&indices_path, &indices, Kind::Index)?;
+        file.check_type(&indptr_path, &indptr, Kind::Index)?;
+        if n_indices != n_values {
+            return Err(file.wrong(
+                indices_path,
+                format_args!("{n_indices} numbers, but {data_path} has {n_values}"),
+            ));
+        }
+        if n_offsets != barcodes.len() + 1 {
+            let problem = format_args!("{n_offsets} numbers; wanted {}, one more than barcodes", barcodes.len() + 1);
+            return Err(file.wrong(indptr_path, problem));
+        }
+        let matrix = Self {
+            group,
+            matrices: groups,
+            notes,
+            format: if is_new {
+                "10x Genomics (.h5, Cell Ranger 3 or later)"
+            } else {
+                "10x Genomics (.h5, Cell Ranger 2)"
+            },
+            barcodes,
+            data,
+            indices,
+            indptr,
+            n_values,
+            n_features,
+            gene_of,
+            gene_columns,
+            file,
+        };
+        let n_cells = matrix.n_cells();
+        let ends = [matrix.offsets(0..0)?, matrix.offsets(n_cells..n_cells)?].concat();
+        if ends != [0, n_values] {
+            return Err(matrix.file.wrong(
+                indptr_path,
+                format_args!("runs from {} to {}, but {data_path} has {n_values} numbers", ends[0], ends[1]),
+            ));
+        }
+        Ok(matrix)
+    }
+
+    /// Where some cells start, and where the last one ends.
+    fn offsets(&self, cells: Range<usize>) -> Result<Vec<usize>> {
+        let path = format!("{}/indptr", self.group);
+        let (mut numbers, mut offsets) = (Vec::new(), Vec::new());
+        let first = cells.start;
+        self.file
+            .read_indices(&path, &self.indptr, cells.start..cells.end + 1, &mut numbers)?;
+        for (place, number) in (first..).zip(numbers) {
+            let before = offsets.last().copied().unwrap_or(0);
+            match usize::try_from(number) {
+                Ok(offset) if before <= offset && offset <= self.n_values => offsets.push(offset),
+                _ => {
+                    let problem = format!(
+                        "{number} at {place}, after {before}; wanted numbers that rise from 0 to {}",
+                        self.n_values
+                    );
+                    return Err(self.file.wrong(path, problem));
+                }
+            }
+        }
+        Ok(offsets)
+    }
+}
+
+/// Which gene each feature is, where not all are genes, and what the user should know of it.
+fn genes_among(types: &[String]) -> (Option<Vec<Option<u32>>>, Vec<String>) {
+    let mut others: Vec<(&str, usize)> = Vec::new();
+    let mut n_genes = 0;
+    let gene_of = types.iter().map(|kind| {
+        if kind == EXPRESSION {
+            n_genes += 1;
+            return Some(n_genes - 1);
+        }
+        match others.iter_mut().find(|(other, _)| other == kind) {
+            Some((_, n)) => *n += 1,
+            None => others.push((kind, 1)),
+        }
+        None
+    });
+    let gene_of: Vec<Option<u32>> = gene_of.collect();
+    if others.is_empty() {
+        return (None, Vec::new());
+    }
+    let list: Vec<String> = others.iter().map(|(kind, n)| format!("{n} of type {kind}")).collect();
+    (
+        Some(gene_of),
+        vec![format!("features that are not genes were left out: {}", list.join(", "))],
+    )
+}
+
+impl CellMatrix for TenxH5 {
+    fn file(&self) -> &str {
+        self.file.name()
+    }
+
+    fn format(&self) -> &str {
+        self.format
+    }
+
+    fn matrix(&self) -> &str {
+        &self.group
+    }
+
+    fn matrices(&self) -> &[String] {
+        &self.matrices
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    fn n_cells(&self) -> usize {
+        self.barcodes.len()
+    }
+
+    fn n_genes(&self) -> usize {
+        self.gene_columns[0].genes.len()
+    }
+
+    fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
+        check_rows(&cells, self.n_cells())?;
+        self.barcodes.texts(&self.file, cells)
+    }
+
+    fn gene_columns(&self) -> &[GeneColumn] {
+        &self.gene_columns
+    }
+
+    fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows> {
+        check_rows(&cells, self.n_cells())?;
+        let offsets = self.offsets(cells)?;
+        let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) else {
+            return Ok(SparseRows::default());
+        };
+        let (data_path, path) = (format!("{}/data", self.group), format!("{}/indices", self.group));
+        let (mut values, mut features) = (Vec::new(), Vec::new());
+        self.file.read_values(&data_path, &self.data, start..end, &mut values)?;
+        self.file.read_indices(&path, &self.indices, start..end, &mut features)?;
+        let mut rows = SparseRows {
+            offsets: vec![0],
+            ..SparseRows::default()
+        };
+        for range in offsets.windows(2) {
+            for place in range[0] - start..range[1] - start {
+                let feature = features[place];
+                let found = u32::try_from(feature)
+                    .ok()
+                    .filter(|&feature| (feature as usize) < self.n_features);
+                let Some(feature) = found else {
+                    let problem = format!("index {feature} at {}; there are {} features", start + place, self.n_features);
+                    return Err(self.file.wrong(path, problem));
+                };
+                let gene = match &self.gene_of {
+                    Some(gene_of) => gene_of[feature as usize],
+                    None => Some(feature),
+                };
+                if let Some(gene) = gene {
+                    rows.genes.push(gene);
+                    rows.values.push(values[place]);
+                }
+            }
+            rows.offsets.push(rows.genes.len());
+        }
+        Ok(rows)
+    }
+}
