@@ -176,3 +176,83 @@ fn columns_and_embeddings_of_every_age_are_what_python_wrote() {
         });
     }
 }
+
+#[test]
+fn loom_files_give_rows_of_cells() {
+    let matrix = open("counts.loom", None).unwrap();
+    assert_eq!(
+        (matrix.matrix(), matrix.matrices()),
+        ("matrix", &["matrix".to_owned(), "layers/doubled".to_owned()][..])
+    );
+    assert_eq!(dense(matrix.as_ref(), 5), wanted(N_GENES));
+    assert_eq!(matrix.cell_names(10..12).unwrap(), ["cell-10", "Zelle-ä"]);
+    let columns: Vec<_> = matrix
+        .gene_columns()
+        .iter()
+        .map(|column| (column.name.as_str(), column.genes[19].as_str()))
+        .collect();
+    assert_eq!(columns, [("Accession", "ENSG00000000019.2"), ("Gene", "GENE19")]);
+    assert_eq!(matrix.cell_columns(), ["Age", "Tissue"]);
+    let tissue = CellColumn::Categories {
+        codes: (0..N_CELLS).map(|cell| Some((cell % 2) as u32)).collect(),
+        names: vec!["skin".to_owned(), "blood".to_owned()],
+    };
+    assert_eq!(matrix.cell_column("Tissue").unwrap(), Some(tissue));
+    let doubled = open("counts.loom", Some("doubled")).unwrap();
+    let twice: Vec<Vec<f32>> = wanted(N_GENES)
+        .into_iter()
+        .map(|row| row.into_iter().map(|value| 2.0 * value).collect())
+        .collect();
+    assert_eq!(dense(doubled.as_ref(), 12), twice);
+}
+
+/// Reads every row of every HDF5 file under the folder `SCDIVA_DATA`; without it, says that nothing was tested.
+#[test]
+fn every_file_at_hand_opens() {
+    let Some(folder) = std::env::var_os("SCDIVA_DATA") else {
+        eprintln!("SCDIVA_DATA is not set: no files but the fixtures were tested");
+        return;
+    };
+    let mut folders = vec![std::path::PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|end| ["h5ad", "h5", "loom"].iter().any(|known| end == *known))
+            {
+                let start = std::time::Instant::now();
+                let source = Arc::new(FileSource::open(&path).unwrap());
+                let name = path.display().to_string();
+                let matrix = read::open(&Files::one(&name, source), &OpenOptions::default(), None).unwrap();
+                let (mut n_values, mut n_names) = (0, 0);
+                for first in (0..matrix.n_cells()).step_by(512) {
+                    let cells = first..matrix.n_cells().min(first + 512);
+                    n_names += matrix.cell_names(cells.clone()).unwrap().len();
+                    n_values += matrix.read_rows(cells).unwrap().values.len();
+                }
+                assert_eq!(n_names, matrix.n_cells());
+                let unread = matrix
+                    .cell_columns()
+                    .iter()
+                    .filter(|name| matrix.cell_column(name).unwrap().is_none())
+                    .count();
+                for name in matrix.embeddings() {
+                    assert!(matrix.embedding(name).unwrap().is_some());
+                }
+                eprintln!(
+                    "{name}: {} cells, {} genes, {n_values} values of {} in {:?}; {unread} of {} columns unread; {:?} {:?}",
+                    matrix.n_cells(),
+                    matrix.n_genes(),
+                    matrix.matrix(),
+                    start.elapsed(),
+                    matrix.cell_columns().len(),
+                    matrix.matrices(),
+                    matrix.notes()
+                );
+            }
+        }
+    }
+}

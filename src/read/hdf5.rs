@@ -205,6 +205,31 @@ impl File {
         self.read(path, dataset, rows, &[n_cols], out, |Value(value)| value)
     }
 
+    /// Adds some columns of a two-dimensional dataset to `out`: `columns` numbers a row. The caller sees to it that they are not too many.
+    pub(super) fn read_block(
+        &self,
+        path: &str,
+        dataset: &Dataset,
+        n_rows: usize,
+        columns: Range<usize>,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let slice = |range: Range<usize>| SliceInfoElem::Slice {
+            start: range.start as u64,
+            end: range.end as u64,
+            step: 1,
+        };
+        let (wanted, selections) = (n_rows * columns.len(), vec![slice(0..n_rows), slice(columns)]);
+        let numbers = dataset
+            .read_slice::<Value>(&SliceInfo { selections })
+            .map_err(|error| self.explain(path, error))?;
+        if numbers.len() != wanted {
+            return Err(self.wrong(path, format_args!("{} numbers; wanted {wanted}", numbers.len())));
+        }
+        out.extend(numbers.into_iter().map(|Value(value)| value));
+        Ok(())
+    }
+
     /// Reads rows piece by piece; `row_shape` is the shape of one.
     fn read<T: H5Type, U>(
         &self,

@@ -6,6 +6,7 @@ mod filters;
 mod h5_column;
 mod h5ad;
 mod hdf5;
+mod loom;
 mod table;
 mod tenx_h5;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileSource, folder};
 pub use h5ad::H5ad;
+pub use loom::Loom;
 pub use table::Table;
 pub use tenx_h5::TenxH5;
 
@@ -158,6 +160,9 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
 fn open_hdf5(name: &str, source: Arc<dyn Source>, options: &OpenOptions) -> Result<Box<dyn CellMatrix>> {
     let file = hdf5::File::open(name, source)?;
     if file.object("X")?.is_none() {
+        if file.object("row_attrs")?.is_some() && file.object("matrix")?.is_some() {
+            return Ok(Box::new(Loom::open(file, options)?));
+        }
         let groups = TenxH5::groups(&file)?;
         if !groups.is_empty() {
             return Ok(Box::new(TenxH5::open(file, groups, options)?));
