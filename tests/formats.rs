@@ -404,11 +404,7 @@ fn tables_with_a_fault_are_refused_with_line_and_column() {
             "line 1, column 1: ",
             "headed by the gene GENE0",
         ),
-        (
-            "%%MatrixMarket matrix\n1 1 1\n".to_owned(),
-            "line 1: ",
-            "Matrix Market file, which is not read yet",
-        ),
+        ("%%MatrixMarket matrix\n1 1 1\n".to_owned(), "line 1: ", "Matrix Market file"),
         ("a,b\0\n".to_owned(), "line 1: ", "not a text file"),
     ];
     for (text, place, problem) in cases {
@@ -416,7 +412,6 @@ fn tables_with_a_fault_are_refused_with_line_and_column() {
     }
     let cases = [
         (&b""[..], "the file is empty"),
-        (b"PK\x03\x04rest", "a zip archive"),
         (b"BZh91AY", "bzip2"),
         (b"\x28\xb5\x2f\xfd\x00\x00", "Zstandard"),
     ];

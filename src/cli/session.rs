@@ -4,13 +4,12 @@ use super::interrupt;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use scdiva::cells::CellMatrix;
-use scdiva::read::{self, FileSource, Files, OpenOptions};
+use scdiva::read::{self, Files, OpenOptions};
 use scdiva::tasks::Progress;
 use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(super) struct Session {
@@ -61,8 +60,7 @@ pub(super) fn describe(device: &DeviceInfo) -> String {
 
 /// Opens a matrix and says what is in it.
 pub(super) fn open_matrix(path: &Path, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
-    let source = FileSource::open(path)?;
-    let files = Files::one(&path.display().to_string(), Arc::new(source));
+    let files = Files::from_path(path)?;
     let matrix = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
     report(matrix.as_ref(), scdiva)?;
     Ok(matrix)

@@ -1,10 +1,11 @@
 //! Files of the system. The only place of the library that touches them.
 
-use super::Source;
+use super::{Files, Part, Source, may_be_matrix, part};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A file, read at any place without moving a cursor, so that threads can share it.
 #[derive(Debug)]
@@ -39,6 +40,100 @@ impl FileSource {
             file: std::sync::Mutex::new(file),
         })
     }
+}
+
+/// Folders inside a folder that are looked into.
+const MAX_FOLDERS: usize = 100;
+
+impl Files {
+    /// What stands at a path: a file; a folder with its subfolders, of which what may be a matrix by its name is taken; or, for a
+    /// `matrix.mtx`, this file and those beside it whose names begin alike.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is not there or cannot be read; [`Error::File`] for a folder of more than a hundred folders.
+    pub fn from_path(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let own = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            let mut folders = vec![String::new()];
+            for entry in std::fs::read_dir(path).map_err(|source| Error::Io {
+                file: name.clone(),
+                source,
+            })? {
+                let entry = entry.map_err(|source| Error::Io {
+                    file: name.clone(),
+                    source,
+                })?;
+                if let Some(folder) = entry.file_name().to_str().filter(|_| entry.path().is_dir()) {
+                    folders.push(folder.to_owned());
+                }
+            }
+            if folders.len() > MAX_FOLDERS {
+                let problem = format!("{} folders inside; wanted the folder of one matrix", folders.len() - 1);
+                return Err(Error::file(name, "folder", problem));
+            }
+            folders.sort();
+            let files = names_in(path, &folders)?;
+            return Self::some(&name, path, &files);
+        }
+        if let Some((prefix, Part::Entries)) = part(own) {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            let mut files = names_in(folder, &[String::new()])?;
+            files.retain(|file| {
+                file == own || part(file).is_some_and(|(other, part)| part != Part::Entries && prefix.starts_with(other))
+            });
+            // Beside `a_matrix.mtx` stand `a_barcodes.tsv` and perhaps one without `a_`, which is another's.
+            if files
+                .iter()
+                .any(|file| part(file).is_some_and(|(other, part)| part != Part::Entries && other == prefix))
+            {
+                files.retain(|file| part(file).is_some_and(|(other, _)| other == prefix));
+            }
+            return Self::some(&name, folder, &files);
+        }
+        Ok(Self::one(&name, Arc::new(FileSource::open(path)?)))
+    }
+
+    fn some(name: &str, folder: &Path, files: &[String]) -> Result<Self> {
+        let open = |file: &String| {
+            Ok((
+                file.clone(),
+                Arc::new(FileSource::open(&folder.join(file))?) as Arc<dyn Source>,
+            ))
+        };
+        Ok(Self::many(name, files.iter().map(open).collect::<Result<_>>()?))
+    }
+}
+
+/// The names of what may be a matrix in some subfolders, sorted.
+fn names_in(path: &Path, subfolders: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for subfolder in subfolders {
+        let folder = path.join(subfolder);
+        let failed = |source: io::Error| Error::Io {
+            file: folder.display().to_string(),
+            source,
+        };
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Some(name) = entry
+                .file_name()
+                .to_str()
+                .filter(|name| may_be_matrix(name) && entry.path().is_file())
+            {
+                names.push(if subfolder.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{subfolder}/{name}")
+                });
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The files directly in some subfolders of a folder (`""` is the folder itself), by their names with `/` between. A subfolder

@@ -6,9 +6,12 @@ mod filters;
 mod h5_column;
 mod h5ad;
 mod hdf5;
+mod inflate;
 mod loom;
+mod mtx;
 mod table;
 mod tenx_h5;
+mod zip;
 
 use crate::cells::{CellMatrix, Vocabulary};
 use crate::error::{Error, Result};
@@ -20,6 +23,7 @@ use std::sync::Arc;
 pub use file::{FileSource, folder};
 pub use h5ad::H5ad;
 pub use loom::Loom;
+pub use mtx::Mtx;
 pub use table::Table;
 pub use tenx_h5::TenxH5;
 
@@ -102,7 +106,8 @@ pub struct OpenOptions {
 /// from its cells.
 ///
 /// # Errors
-/// [`Error::File`] when the format is not known; what [`H5ad::open`] and [`Table::open`] say.
+/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`H5ad::open`] and [`Table::open`]
+/// say.
 ///
 /// ```
 /// use scdiva::read::{self, Files};
@@ -114,10 +119,145 @@ pub struct OpenOptions {
 /// # Ok::<(), scdiva::Error>(())
 /// ```
 pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
-    let [(name, source)] = files.files.as_slice() else {
-        let problem = format!("{} files; wanted one", files.files.len());
-        return Err(Error::file(&files.name, "files", problem));
+    match files.files.as_slice() {
+        [(name, _)] if name.to_ascii_lowercase().ends_with(".xlsx") => Err(Error::file(
+            name,
+            "byte 0",
+            "an Excel file; save the sheet as .csv, and beware: Excel turns gene names such as SEPT2 into dates",
+        )),
+        [(_, source)] if starts_with(source.as_ref(), b"PK\x03\x04") => {
+            let entries = zip::entries(&files.name, source)?;
+            open_several(&files.name, &entries, options, vocabulary)
+        }
+        [(name, source)] if !matches!(part(name), Some((_, Part::Entries))) => open_one(name, source, options, vocabulary),
+        several => open_several(&files.name, several, options, vocabulary),
+    }
+}
+
+/// What a file is to a 10x matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Entries,
+    Features,
+    Barcodes,
+}
+
+/// A file of a 10x matrix, by its name: what stands before, and what it is.
+fn part(name: &str) -> Option<(&str, Part)> {
+    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    [
+        ("matrix.mtx", Part::Entries),
+        (".mtx", Part::Entries),
+        ("features.tsv", Part::Features),
+        ("genes.tsv", Part::Features),
+        ("barcodes.tsv", Part::Barcodes),
+    ]
+    .into_iter()
+    .find_map(|(end, part)| Some((plain.strip_suffix(end)?, part)))
+}
+
+/// Whether a file of a folder or archive may be a matrix or a part of one, by its name.
+fn may_be_matrix(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let own = lower.rsplit('/').next().unwrap_or_default();
+    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
+    let ends = [".mtx", ".h5ad", ".h5", ".loom", ".csv", ".tsv", ".txt"];
+    // macOS leaves `._name` beside a file that it packs.
+    !own.starts_with('.') && ends.into_iter().any(|end| plain.ends_with(end))
+}
+
+/// Opens the one matrix that several files hold.
+fn open_several(
+    whole: &str,
+    files: &[(String, Arc<dyn Source>)],
+    options: &OpenOptions,
+    vocabulary: Option<&Vocabulary>,
+) -> Result<Box<dyn CellMatrix>> {
+    let of = |wanted: Part| {
+        let parts = files.iter().filter_map(move |file| Some((part(&file.0)?, file)));
+        parts
+            .filter(move |((_, part), _)| *part == wanted)
+            .map(|((prefix, _), file)| (prefix, file))
     };
+    let others: Vec<_> = files
+        .iter()
+        .filter(|(name, _)| part(name).is_none() && may_be_matrix(name))
+        .collect();
+    let entries: Vec<_> = of(Part::Entries).collect();
+    let names = || {
+        let names = entries.iter().map(|(_, file)| file.0.as_str());
+        names
+            .chain(others.iter().map(|file| file.0.as_str()))
+            .take(8)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (entries.as_slice(), others.as_slice()) {
+        (&[(prefix, entries)], []) => {
+            // The only one will do, or the one with the same beginning.
+            let beside = |wanted: Part, what: &str| {
+                let all: Vec<_> = of(wanted).collect();
+                let found = match all.as_slice() {
+                    [(_, file)] => Some(*file),
+                    several => several.iter().find(|(other, _)| *other == prefix).map(|(_, file)| *file),
+                };
+                found.cloned().ok_or_else(|| {
+                    let problem = format!("no {what} beside it; wanted {prefix}{what}, or the folder or .zip of all three files");
+                    Error::file(&entries.0, "10x matrix", problem)
+                })
+            };
+            let features = beside(Part::Features, "features.tsv (or genes.tsv)")?;
+            let barcodes = beside(Part::Barcodes, "barcodes.tsv")?;
+            if let Some(layer) = options.layer.as_ref().filter(|layer| *layer != "X") {
+                let problem = format!("{layer}: a 10x matrix has no layers");
+                return Err(Error::argument("open", "layer", problem));
+            }
+            Ok(Box::new(Mtx::open(whole, entries.clone(), features, barcodes)?))
+        }
+        ([], [(name, source)]) => open_one(name, source, options, vocabulary),
+        ([], []) => Err(Error::file(
+            whole,
+            "files",
+            format_args!(
+                "{} files, none of them a matrix; wanted an .h5ad, .csv or .tsv, or matrix.mtx, features.tsv and barcodes.tsv",
+                files.len()
+            ),
+        )),
+        _ => Err(Error::file(
+            whole,
+            "files",
+            format_args!(
+                "{} matrices ({}); wanted one: give that file itself",
+                entries.len() + others.len(),
+                names()
+            ),
+        )),
+    }
+}
+
+/// The file itself, or what its gzip holds.
+fn unpacked((name, source): (String, Arc<dyn Source>)) -> Result<(String, Arc<dyn Source>)> {
+    if !starts_with(source.as_ref(), b"\x1f\x8b") {
+        return Ok((name, source));
+    }
+    match inflate::Inflated::open(source, inflate::Wrapping::Gzip) {
+        Ok(inflated) => Ok((name, Arc::new(inflated))),
+        Err(error) => Err(mtx::read_error(&name, error)),
+    }
+}
+
+fn starts_with(source: &dyn Source, magic: &[u8]) -> bool {
+    let mut start = [0; 6];
+    let start = &mut start[..magic.len()];
+    source.read_at(0, start).is_ok() && start == magic
+}
+
+fn open_one(
+    name: &str,
+    source: &Arc<dyn Source>,
+    options: &OpenOptions,
+    vocabulary: Option<&Vocabulary>,
+) -> Result<Box<dyn CellMatrix>> {
     let source = Arc::clone(source);
     let not_read = |what: &str| {
         Err(Error::file(
@@ -139,13 +279,17 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
             format_args!("{layer}: only HDF5 files have layers"),
         ));
     }
-    let starts_with = |magic: &[u8]| {
-        let mut start = [0; 6];
-        let start = &mut start[..magic.len()];
-        source.read_at(0, start).is_ok() && start == magic
-    };
+    let starts_with = |magic: &[u8]| starts_with(source.as_ref(), magic);
     if starts_with(b"PK\x03\x04") {
-        return not_read("a zip archive, which must be unpacked first");
+        return not_read("a zip archive inside another, or an Excel file");
+    }
+    let lower = name.to_ascii_lowercase();
+    if [".rds", ".rda", ".rdata"].into_iter().any(|end| lower.ends_with(end)) || starts_with(b"RDX") || starts_with(b"X\n\0\0\0")
+    {
+        return not_read("an R object; save it from R with zellkonverter::writeH5AD, or DropletUtils::write10xCounts");
+    }
+    if lower.ends_with(".tar.gz") || lower.ends_with(".tgz") || lower.ends_with(".tar") {
+        return not_read("a tar archive; unpack it and give the folder");
     }
     if [&b"BZh"[..], b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].into_iter().any(starts_with) {
         return not_read("compressed in a way that is not read (bzip2, xz or Zstandard)");

@@ -270,7 +270,7 @@ fn delimiter(name: &str, text: &mut impl BufRead) -> Result<u8> {
         return Err(Error::file(
             name,
             "line 1",
-            "a Matrix Market file, which is not read yet; wanted .h5ad, .csv or .tsv",
+            "a Matrix Market file; wanted it as matrix.mtx, with features.tsv and barcodes.tsv",
         ));
     }
     let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();

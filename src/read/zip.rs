@@ -1,0 +1,114 @@
+//! Zip archives: the list of what they hold, each entry a source. Nothing is ever written, so that paths in them are only names.
+
+use super::inflate::{Inflated, Wrapping};
+use super::{Source, may_be_matrix, mtx};
+use crate::error::{Error, Result};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use zip::{CompressionMethod, ZipArchive};
+
+/// More entries than any matrix has files.
+const MAX_ENTRIES: usize = 100_000;
+
+/// A source with a cursor.
+struct Cursor {
+    source: Arc<dyn Source>,
+    position: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.source.size().saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let len = out.len().min(left);
+        self.source.read_at(self.position, &mut out[..len])?;
+        self.position += len as u64;
+        Ok(len)
+    }
+}
+
+impl Seek for Cursor {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(by) => self.source.size().checked_add_signed(by),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+/// A stretch of a source.
+struct Part {
+    source: Arc<dyn Source>,
+    start: u64,
+    size: u64,
+}
+
+impl Source for Part {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.source.read_at(self.start + offset, out)
+    }
+}
+
+/// What an archive holds that may be a matrix by its name.
+///
+/// # Errors
+/// [`Error::File`] when the archive is broken or encrypted, or an entry unpacks to something else than it says; [`Error::Io`].
+pub(super) fn entries(file: &str, source: &Arc<dyn Source>) -> Result<Vec<(String, Arc<dyn Source>)>> {
+    let failed =
+        |error: zip::result::ZipError| Error::file(file, "zip archive", format_args!("cannot be read ({error}). Is it cut off?"));
+    let cursor = Cursor {
+        source: Arc::clone(source),
+        position: 0,
+    };
+    let mut archive = ZipArchive::new(cursor).map_err(failed)?;
+    if archive.len() > MAX_ENTRIES {
+        let problem = format!("{} entries; wanted the files of one matrix", archive.len());
+        return Err(Error::file(file, "zip archive", problem));
+    }
+    let mut entries: Vec<(String, Arc<dyn Source>)> = Vec::new();
+    for i in 0..archive.len() {
+        let entry = archive.by_index_raw(i).map_err(failed)?;
+        let name = entry.name().map_err(failed)?.into_owned();
+        if entry.is_dir() || name.starts_with("__MACOSX/") || !may_be_matrix(&name) {
+            continue;
+        }
+        let refused = |problem: &str| Err(Error::file(file, &name, problem));
+        if entry.encrypted() {
+            return refused("encrypted; wanted an archive without a password");
+        }
+        let Some(start) = entry.data_start() else {
+            return refused("its place in the archive is not known");
+        };
+        let part = Part {
+            source: Arc::clone(source),
+            start,
+            size: entry.compressed_size(),
+        };
+        if start.checked_add(part.size).is_none_or(|end| end > source.size()) {
+            return refused("it passes the end of the archive. Is the archive cut off?");
+        }
+        let method = entry.compression();
+        let wrapping = Wrapping::Deflate {
+            size: entry.size(),
+            crc: entry.crc32(),
+        };
+        let content: Arc<dyn Source> = if method == CompressionMethod::Stored {
+            Arc::new(part)
+        } else if method == CompressionMethod::DEFLATE {
+            Arc::new(Inflated::open(Arc::new(part), wrapping).map_err(|error| mtx::read_error(&format!("{file}/{name}"), error))?)
+        } else {
+            return refused(&format!("compressed by {method:?}; wanted deflate or none"));
+        };
+        entries.push((name, content));
+    }
+    Ok(entries)
+}

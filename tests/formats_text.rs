@@ -1,0 +1,298 @@
+//! 10x triplets, gzip and zip archives: the same counts however they are wrapped, and every fault an error that names file and place.
+
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use scdiva::cells::CellMatrix;
+use scdiva::read::{self, Files, OpenOptions, Source};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::Arc;
+
+const CELLS: usize = 100;
+const GENES: usize = 7;
+
+/// Every third place is filled; genes × cells, sorted by cell.
+fn triplet(turned: bool, unsorted: bool) -> Vec<(String, Vec<u8>)> {
+    let mut entries: Vec<(usize, usize)> = (0..CELLS)
+        .flat_map(|cell| (0..GENES + 1).map(move |gene| (cell, gene)))
+        .filter(|(cell, gene)| (cell + gene).is_multiple_of(3) && cell % 10 != 9)
+        .collect();
+    if unsorted {
+        entries.sort_by_key(|&(cell, gene)| (gene, cell));
+    }
+    let (rows, cols) = if turned { (CELLS, GENES + 1) } else { (GENES + 1, CELLS) };
+    let mut mtx = format!(
+        "%%MatrixMarket matrix coordinate integer general\n%x\n{rows} {cols} {}\n",
+        entries.len()
+    );
+    for (cell, gene) in entries {
+        let (row, col) = if turned { (cell, gene) } else { (gene, cell) };
+        writeln!(mtx, "{} {} {}", row + 1, col + 1, value(cell, gene)).unwrap();
+    }
+    let mut features = String::from("CD3\tCD3_TotalSeq\tAntibody Capture\n");
+    for gene in 0..GENES {
+        writeln!(features, "ENSG{gene:011}\tGENE{gene}\tGene Expression").unwrap();
+    }
+    let barcodes = (0..CELLS).fold(String::new(), |text, cell| text + &format!("CELL{cell}-1\n"));
+    vec![
+        ("barcodes.tsv".to_owned(), barcodes.into_bytes()),
+        ("features.tsv".to_owned(), features.into_bytes()),
+        ("matrix.mtx".to_owned(), mtx.into_bytes()),
+    ]
+}
+
+const fn value(cell: usize, feature: usize) -> usize {
+    1 + (cell * 7 + feature) % 50
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn open(files: Vec<(String, Vec<u8>)>) -> scdiva::Result<Box<dyn CellMatrix>> {
+    let files = files
+        .into_iter()
+        .map(|(name, bytes)| (name, Arc::new(bytes) as Arc<dyn Source>))
+        .collect();
+    read::open(&Files::many("sample", files), &OpenOptions::default(), None)
+}
+
+fn assert_counts(matrix: &dyn CellMatrix) {
+    assert_eq!((matrix.n_cells(), matrix.n_genes()), (CELLS, GENES));
+    assert_eq!(matrix.gene_columns()[0].genes[1], "ENSG00000000001");
+    assert_eq!(matrix.gene_columns()[1].genes[6], "GENE6");
+    assert_eq!(matrix.cell_names(31..34).unwrap(), ["CELL31-1", "CELL32-1", "CELL33-1"]);
+    for range in [0..CELLS, 0..1, 31..33, 9..10, 95..100, 50..50] {
+        let rows = matrix.read_rows(range.clone()).unwrap();
+        assert_eq!(rows.n_rows(), range.len());
+        for (row, cell) in range.enumerate() {
+            let expected: Vec<(u32, f32)> = (1..GENES as u32 + 1)
+                .filter(|feature| (cell + *feature as usize).is_multiple_of(3) && cell % 10 != 9)
+                .map(|feature| (feature - 1, value(cell, feature as usize) as f32))
+                .collect();
+            let (genes, values) = rows.row(row);
+            let found: Vec<_> = genes.iter().copied().zip(values.iter().copied()).collect();
+            assert_eq!(found, expected, "cell {cell}");
+        }
+    }
+    let notes = ["1 features of the kind Antibody Capture were left out; only Gene Expression is read."];
+    assert_eq!(matrix.notes(), notes);
+    assert!(matrix.read_rows(99..101).is_err());
+}
+
+#[test]
+fn a_triplet_reads_the_same_in_every_order_and_wrapping() {
+    for turned in [false, true] {
+        for unsorted in [false, true] {
+            let plain = triplet(turned, unsorted);
+            assert_counts(open(plain.clone()).unwrap().as_ref());
+            let packed = plain
+                .into_iter()
+                .map(|(name, bytes)| (format!("GSM1_a_{name}.gz"), gzip(&bytes)));
+            assert_counts(open(packed.collect()).unwrap().as_ref());
+        }
+    }
+}
+
+#[test]
+fn a_folder_and_one_file_of_it_open_the_triplet() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("filtered_feature_bc_matrix");
+    std::fs::create_dir(&inner).unwrap();
+    for (name, bytes) in triplet(false, false) {
+        std::fs::write(inner.join(name + ".gz"), gzip(&bytes)).unwrap();
+    }
+    for path in [folder.path().to_owned(), inner.clone(), inner.join("matrix.mtx.gz")] {
+        let matrix = read::open(&Files::from_path(&path).unwrap(), &OpenOptions::default(), None).unwrap();
+        assert_counts(matrix.as_ref());
+    }
+}
+
+fn assert_refused(files: Vec<(String, Vec<u8>)>, expected: &str) {
+    let error = open(files).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_broken_triplet_names_file_and_line() {
+    let mtx = |change: &dyn Fn(String) -> String| {
+        let mut files = triplet(false, false);
+        files[2].1 = change(String::from_utf8(files[2].1.clone()).unwrap()).into_bytes();
+        files
+    };
+    assert_refused(
+        mtx(&|text| text.replace("integer general", "pattern general")),
+        "matrix.mtx: line 1: a pattern, which has no counts; wanted `%%MatrixMarket matrix coordinate integer general` or `real`",
+    );
+    assert_refused(
+        mtx(&|text| text.replace("integer general", "integer symmetric")),
+        "matrix.mtx: line 1: a symmetric matrix, which is no matrix of cells and genes; \
+         wanted `%%MatrixMarket matrix coordinate integer general` or `real`",
+    );
+    assert_refused(
+        mtx(&|text| text.replace("8 100 ", "9 100 ")),
+        "matrix.mtx: line 3: 9 × 100, but features.tsv has 8 features and barcodes.tsv has 100 barcodes; \
+         wanted the three files of one matrix",
+    );
+    assert_refused(
+        mtx(&|text| text.replacen("\n1 1 1\n", "\n1 101 1\n", 1)),
+        "matrix.mtx: line 4: `1 101 1` lies outside of 8 features and 100 cells, which are counted from 1",
+    );
+    assert_refused(
+        mtx(&|text| text.replacen("\n1 1 1\n", "\n1 1 many\n", 1)),
+        "matrix.mtx: line 4: `1 1 many`; wanted row, column and value",
+    );
+    let mut missing = triplet(false, false);
+    missing.remove(0);
+    assert_refused(
+        missing,
+        "matrix.mtx: 10x matrix: no barcodes.tsv beside it; wanted barcodes.tsv, or the folder or .zip of all three files",
+    );
+    let mut two = triplet(false, false);
+    two.push(("other.h5ad".to_owned(), vec![]));
+    assert_refused(
+        two,
+        "sample: files: 2 matrices (matrix.mtx, other.h5ad); wanted one: give that file itself",
+    );
+    let error = open(mtx(&|text| text.rsplit_once("\n8 99").unwrap().0.to_owned() + "\n")).map(|_| ());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(". Is it cut off?"), "{error}");
+}
+
+#[test]
+fn gzip_is_read_in_members_and_checked() {
+    let with = |change: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let mut files = triplet(false, false);
+        files[2] = ("matrix.mtx.gz".to_owned(), change(&files[2].1));
+        files
+    };
+    let members = with(&|bytes| bytes.chunks(100).flat_map(gzip).collect());
+    assert_counts(open(members).unwrap().as_ref());
+    assert_refused(
+        with(&|bytes| gzip(bytes)[..300].to_vec()),
+        "matrix.mtx.gz: compressed data: the compressed file is cut off",
+    );
+    let checksum = with(&|bytes| {
+        let mut packed = gzip(bytes);
+        let at = packed.len() - 8;
+        packed[at] ^= 1;
+        packed
+    });
+    assert_refused(
+        checksum,
+        "matrix.mtx.gz: compressed data: the compressed file is broken: its checksum is not the one it says",
+    );
+}
+
+#[test]
+fn any_place_of_a_long_gzip_is_read_again() {
+    // 14 MB, past several stored states, read forwards and backwards.
+    let n = 400_000;
+    let mut mtx = format!("%%MatrixMarket matrix coordinate real general\n2 {n} {n}\n");
+    let mut barcodes = String::new();
+    for cell in 1..=n {
+        writeln!(mtx, "1 {cell} {cell}.0000000000000000000").unwrap();
+        writeln!(barcodes, "C{cell}").unwrap();
+    }
+    let files = vec![
+        ("matrix.mtx.gz".to_owned(), gzip(mtx.as_bytes())),
+        ("genes.tsv".to_owned(), b"E1\tA\nE2\tB\n".to_vec()),
+        ("barcodes.tsv.gz".to_owned(), gzip(barcodes.as_bytes())),
+    ];
+    let matrix = open(files).unwrap();
+    for cell in [0, n - 1, 5, 200_000, 199_999, 350_000, 100_000, 100_033, n - 1] {
+        assert_eq!(matrix.read_rows(cell..cell + 1).unwrap().values, [(cell + 1) as f32]);
+        assert_eq!(matrix.cell_names(cell..cell + 1).unwrap(), [format!("C{}", cell + 1)]);
+    }
+}
+
+/// An archive of stored or deflated entries, as the specification has it.
+fn zip(files: &[(String, Vec<u8>)], flags: u16, wrong_size: bool) -> Vec<u8> {
+    let (mut archive, mut list) = (Vec::new(), Vec::new());
+    for (i, (name, bytes)) in files.iter().enumerate() {
+        let packed = gzip(bytes);
+        let (method, data) = if i % 2 == 0 {
+            (8_u16, &packed[10..packed.len() - 8])
+        } else {
+            (0, bytes.as_slice())
+        };
+        let size = bytes.len() - usize::from(wrong_size && method == 8);
+        let mut head = Vec::new();
+        for number in [20, flags, method, 0, 0x21] {
+            head.extend(number.to_le_bytes());
+        }
+        head.extend(&packed[packed.len() - 8..packed.len() - 4]);
+        head.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        head.extend(u32::try_from(size).unwrap().to_le_bytes());
+        head.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
+        head.extend([0, 0]);
+        let place = u32::try_from(archive.len()).unwrap();
+        archive.extend(b"PK\x03\x04");
+        archive.extend(&head);
+        archive.extend(name.as_bytes());
+        archive.extend(data);
+        list.extend(b"PK\x01\x02\x14\x00");
+        list.extend(&head);
+        list.extend([0; 10]);
+        list.extend(place.to_le_bytes());
+        list.extend(name.as_bytes());
+    }
+    let (place, len, n) = (archive.len(), list.len(), u16::try_from(files.len()).unwrap());
+    archive.extend(&list);
+    archive.extend(b"PK\x05\x06\0\0\0\0");
+    archive.extend([n.to_le_bytes(), n.to_le_bytes()].concat());
+    archive.extend(u32::try_from(len).unwrap().to_le_bytes());
+    archive.extend(u32::try_from(place).unwrap().to_le_bytes());
+    archive.extend([0, 0]);
+    archive
+}
+
+#[test]
+fn a_zip_opens_what_it_holds() {
+    let rename = |prefix: &str| -> Vec<(String, Vec<u8>)> {
+        let files = triplet(false, false).into_iter();
+        files.map(|(name, bytes)| (format!("{prefix}{name}"), bytes)).collect()
+    };
+    for prefix in ["", "hg19/", "../../"] {
+        let mut files = rename(prefix);
+        files.push(("__MACOSX/._matrix.mtx".to_owned(), vec![1]));
+        files.push(("README.md".to_owned(), vec![1]));
+        assert_counts(open(vec![("a.zip".to_owned(), zip(&files, 0, false))]).unwrap().as_ref());
+    }
+    assert_refused(
+        vec![("a.zip".to_owned(), zip(&rename(""), 1, false))],
+        "sample: barcodes.tsv: encrypted; wanted an archive without a password",
+    );
+    assert_refused(
+        vec![("a.zip".to_owned(), zip(&rename(""), 0, true))],
+        "sample/barcodes.tsv: compressed data: the compressed file is broken: \
+         its length is not the one it says",
+    );
+    let whole = zip(&rename(""), 0, false);
+    let error = open(vec![("a.zip".to_owned(), whole[..whole.len() / 2].to_vec())]).map(|_| ());
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("sample: zip archive: cannot be read ("), "{error}");
+}
+
+#[test]
+fn what_is_not_read_says_what_to_do() {
+    for (name, bytes, problem) in [
+        ("a.xlsx", &b"PK\x03\x04"[..], "an Excel file; save the sheet as .csv"),
+        (
+            "a.rds",
+            &gzip(b"X\n\0\0\0")[..],
+            "an R object; save it from R with zellkonverter::writeH5AD",
+        ),
+        ("a.tar.gz", &gzip(b"a")[..], "a tar archive; unpack it and give the folder"),
+    ] {
+        let error = open(vec![(name.to_owned(), bytes.to_vec())])
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&format!("{name}: byte 0: {problem}")), "{error}");
+    }
+}
