@@ -447,8 +447,8 @@ fn head((name, source): &Named) -> Result<([u64; 3], (u64, u64))> {
 }
 
 impl Mtx {
-    /// Opens the three files; `name` is how the user calls them together. Features are rows as 10x writes them, or columns as AnnData's
-    /// users do: what fits the numbers of lines; 10x's where both do.
+    /// Opens the three files; `name` is how the user calls them together. Features are rows as 10x writes them, or columns as
+    /// `AnnData`'s users do: what fits the numbers of lines; 10x's where both do.
     ///
     /// # Errors
     /// [`Error::File`] with the line: sizes that do not fit the names, a pattern or symmetric matrix, entries outside, a file that is cut
