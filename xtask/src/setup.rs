@@ -11,11 +11,28 @@ pub(crate) const WASM_TARGET_DIR: &str = "target-wasm";
 /// Baseline of every browser that has WebGPU, and of Node 20.
 const WASM_FLAGS: &str = "-C target-feature=+simd128";
 
-/// System packages, wasm target, npm packages.
+/// System packages, wasm target, npm packages, Python packages.
 pub(crate) fn all() -> Result<()> {
     system_packages()?;
     WasmToolchain::find()?;
-    npm_packages()
+    npm_packages()?;
+    python_packages()
+}
+
+/// The packages of `tests/python/requirements.txt`, in an environment of their own under `target/`.
+fn python_packages() -> Result<()> {
+    let wanted = std::fs::read("tests/python/requirements.txt").context("tests/python/requirements.txt")?;
+    let stamp = Path::new("target/python/.installed-from");
+    if std::fs::read(stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    shell::python()?.args(["-m", "venv", "--clear", "target/python"]).run()?;
+    let python = Path::new("target/python").join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    program(&python)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(["-r", "tests/python/requirements.txt"])
+        .run()?;
+    std::fs::write(stamp, wanted).context("target/python/.installed-from")
 }
 
 /// A software Vulkan adapter, its loader and a browser: on Debian as root they are installed, elsewhere they are asked for by
@@ -25,6 +42,8 @@ fn system_packages() -> Result<()> {
         ("mesa-vulkan-drivers", lavapipe().is_some()),
         ("libvulkan1", vulkan_loader()),
         ("chromium", chromium().is_some()),
+        // Debian's Python makes no environment without it.
+        ("python3-venv", python_makes_environments()),
     ];
     let missing: Vec<&str> = needed
         .into_iter()
@@ -92,6 +111,10 @@ pub(crate) fn chromium() -> Option<PathBuf> {
         .into_iter()
         .chain(["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from))
         .find(|path| path.exists())
+}
+
+fn python_makes_environments() -> bool {
+    shell::python().is_ok_and(|python| python.args(["-c", "import ensurepip"]).succeeds())
 }
 
 fn vulkan_loader() -> bool {

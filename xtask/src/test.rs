@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 type Step = (&'static str, &'static str, fn() -> Result<()>);
 
 const STEPS: [Step; 12] = [
-    ("setup", "system packages, wasm target, npm packages", setup::all),
+    ("setup", "system packages, wasm target, npm and Python packages", setup::all),
     ("files", "no committed file over 10 MiB", committed_files),
     ("format", "cargo fmt", format),
     ("lint", "clippy, native", lint),
