@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/` and the modules of the crate that it may name.
-const MAY_NAME: [(&str, &[&str]); 10] = [
+const MAY_NAME: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("backend", &["error"]),
     ("cells", &["error"]),
@@ -14,6 +14,7 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
     ("gpu", &["error", "backend"]),
     ("model", &["error", "backend", "cells", "read"]),
     ("tasks", &["error", "model", "backend", "cells", "read", "write"]),
+    ("run", &["error", "model", "cells", "write", "tasks"]),
     (
         "engine",
         &["error", "model", "backend", "cells", "read", "write", "tasks", "cpu", "gpu"],

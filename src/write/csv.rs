@@ -1,5 +1,6 @@
 //! Comma-separated tables of results.
 
+use super::{ResultColumn, ResultValues, TableWriter};
 use std::io::{self, Write};
 
 /// Writes `cell,label,probability,second_label,second_probability`, one row a cell.
@@ -97,5 +98,50 @@ impl<W: Write> EmbeddingWriter<W> {
     /// What `out` says.
     pub fn finish(self) -> io::Result<W> {
         self.out.into_inner().map_err(csv::IntoInnerError::into_error)
+    }
+}
+
+/// Writes a table of results: `cell`, then the columns.
+#[derive(Debug)]
+pub struct CsvTable<W: Write> {
+    out: csv::Writer<W>,
+    started: bool,
+}
+
+impl<W: Write> CsvTable<W> {
+    /// Commas or tabs between the fields.
+    pub fn new(out: W, delimiter: u8) -> Self {
+        let out = csv::WriterBuilder::new().delimiter(delimiter).from_writer(out);
+        Self { out, started: false }
+    }
+}
+
+impl<W: Write> TableWriter for CsvTable<W> {
+    fn write_block(&mut self, cells: &[String], columns: &[ResultColumn]) -> io::Result<()> {
+        if !self.started {
+            self.started = true;
+            self.out
+                .write_record(std::iter::once("cell").chain(columns.iter().map(|column| column.name.as_str())))?;
+        }
+        for (i, cell) in cells.iter().enumerate() {
+            self.out.write_field(cell)?;
+            for column in columns {
+                let text = match &column.values {
+                    ResultValues::Categories { codes, names } => {
+                        codes[i].map_or_else(String::new, |code| names[code as usize].clone())
+                    }
+                    ResultValues::Numbers(numbers) if numbers[i].is_nan() => String::new(),
+                    ResultValues::Numbers(numbers) => numbers[i].to_string(),
+                    ResultValues::Truths(truths) => truths[i].to_string(),
+                };
+                self.out.write_field(text)?;
+            }
+            self.out.write_record(None::<&[u8]>)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.out.flush()
     }
 }
