@@ -1,8 +1,4 @@
 //! `scdiva annotate`.
-#![expect(
-    clippy::doc_markdown,
-    reason = "what documents an argument is its help text, which is plain"
-)]
 
 use super::inputs::results_in;
 use super::interrupt;

@@ -1,8 +1,4 @@
 //! A run over a matrix: computed block by block into a journal beside the result, from which it goes on after a kill.
-#![expect(
-    clippy::doc_markdown,
-    reason = "what documents an argument is its help text, which is plain"
-)]
 
 use super::output::OutputPath;
 use super::session::{io_error, progress_bar, show};
