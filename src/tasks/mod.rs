@@ -1,10 +1,20 @@
 //! What the model is used for: a matrix in, an answer out. A task knows no device; it runs on whatever runs batches.
 
 mod annotate;
+mod cluster;
 mod embed;
+mod graph;
+mod neighbours;
+mod random;
+mod umap;
+mod vote;
 
 pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED};
+pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
+pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
+pub use umap::{UmapOptions, umap};
+pub use vote::{GroupVote, VoteOptions, Votes, vote};
 
 pub(crate) use annotate::annotate;
 pub(crate) use embed::embed;
@@ -26,6 +36,13 @@ pub struct Progress {
 /// Told after every batch; [`ControlFlow::Break`] ends the task with [`Error::Cancelled`].
 pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
+fn tell(on_progress: &mut OnProgress<'_>, n_done: usize, n_cells: usize) -> Result<()> {
+    match on_progress(Progress { n_done, n_cells }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}
+
 /// Runs batches on whatever device there is.
 pub(crate) trait Runner {
     /// The most rows (genes and one `[LAT]` a cell) of one batch.
@@ -46,11 +63,7 @@ async fn run_batches(
     mut sink: impl FnMut(Range<usize>, &[Tokens], &Output) -> Result<()>,
 ) -> Result<()> {
     let n_cells = tokenizer.report().n_cells;
-    let tell = |n_done, on_progress: &mut OnProgress<'_>| match on_progress(Progress { n_done, n_cells }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Cancelled),
-    };
-    tell(0, on_progress)?;
+    tell(on_progress, 0, n_cells)?;
     for start in (0..n_cells).step_by(BLOCK) {
         let block = start..(start + BLOCK).min(n_cells);
         let tokens = tokenizer.tokens(block.clone())?;
@@ -60,7 +73,7 @@ async fn run_batches(
             let inputs: Vec<CellInput<'_>> = tokens[first..end].iter().map(input).collect();
             let output = runner.forward(&inputs, want).await?;
             sink(start + first..start + end, &tokens[first..end], &output)?;
-            tell(start + end, on_progress)?;
+            tell(on_progress, start + end, n_cells)?;
             first = end;
         }
     }
