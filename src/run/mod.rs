@@ -5,8 +5,10 @@ mod header;
 mod journal;
 mod parts;
 mod results;
+mod whole;
 
 pub use header::{RunHeader, RunInput, RunModel};
 pub use journal::Journal;
 pub use parts::{Parts, Shard};
 pub use results::{Columns, Results, Summary, Votes};
+pub use whole::{Groups, OnStage, Stage, WholeOptions};

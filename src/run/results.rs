@@ -55,6 +55,8 @@ impl Summary {
 pub struct Results<F> {
     parts: Parts<F>,
     votes: Option<Votes>,
+    /// `[n_cells]`
+    umap: Option<Vec<[f32; 2]>>,
     names: Names,
 }
 
@@ -98,6 +100,7 @@ impl<F: Read + Write + Seek> Results<F> {
             names: Names::new(parts.header()),
             parts,
             votes: None,
+            umap: None,
         }
     }
 
@@ -122,6 +125,20 @@ impl<F: Read + Write + Seek> Results<F> {
             return Err(Error::argument("write", "votes", problem));
         }
         self.votes = Some(votes);
+        Ok(())
+    }
+
+    /// Adds a layout; columns `umap_1` and `umap_2` follow.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is not of these cells.
+    pub fn set_umap(&mut self, layout: Vec<[f32; 2]>) -> Result<()> {
+        let n_cells = self.header().input.n_cells;
+        if layout.len() != n_cells {
+            let problem = format!("{} places; wanted {n_cells}", layout.len());
+            return Err(Error::argument("write", "umap", problem));
+        }
+        self.umap = Some(layout);
         Ok(())
     }
 
@@ -167,11 +184,14 @@ impl<F: Read + Write + Seek> Results<F> {
             source,
         };
         let min_probability = self.header().min_probability;
-        let (names, votes) = (&self.names, self.votes.as_ref());
+        let (names, votes, umap) = (&self.names, self.votes.as_ref(), self.umap.as_ref());
         self.parts.each(|cells, block| {
             let mut columns = columns(&block, names, min_probability, which);
             if let Some(votes) = votes {
                 columns.extend(vote_columns(votes, &block, names));
+            }
+            if let Some(layout) = umap {
+                columns.extend(umap_columns(&layout[block.cells.clone()]));
             }
             writer.write_block(&cells, &columns).map_err(failed)
         })?;
@@ -244,4 +264,10 @@ fn vote_columns(votes: &Votes, block: &CellBlock, names: &Names) -> [ResultColum
         categories("voted_label", votes.labels[cells.clone()].to_vec(), &names.labels),
         column("vote_share", ResultValues::Numbers(votes.shares[cells].to_vec())),
     ]
+}
+
+/// Where a block's cells lie.
+fn umap_columns(layout: &[[f32; 2]]) -> [ResultColumn; 2] {
+    let axis = |axis: usize| ResultValues::Numbers(layout.iter().map(|place| place[axis]).collect());
+    [column("umap_1", axis(0)), column("umap_2", axis(1))]
 }

@@ -1,10 +1,20 @@
 //! What the model is used for: a matrix in, an answer out. A task knows no device; it runs on whatever runs batches.
 
 mod annotate;
+mod cluster;
 mod embed;
+mod graph;
+mod neighbours;
+mod random;
+mod umap;
+mod vote;
 
 pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED, check_min_probability};
+pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
+pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
+pub use umap::{UmapOptions, umap};
+pub use vote::{GroupVote, VoteOptions, Votes, vote};
 
 pub(crate) use annotate::annotate;
 pub(crate) use embed::embed;
@@ -25,6 +35,13 @@ pub struct Progress {
 
 /// Told after every batch; [`ControlFlow::Break`] ends the task with [`Error::Cancelled`].
 pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+fn tell(on_progress: &mut OnProgress<'_>, n_done: usize, n_cells: usize) -> Result<()> {
+    match on_progress(Progress { n_done, n_cells }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}
 
 /// Runs batches on whatever device there is.
 pub(crate) trait Runner {
@@ -66,14 +83,7 @@ pub(crate) async fn answer_blocks(
         ..Want::default()
     };
     let (first_cell, n_cells) = (cells.start, cells.len());
-    let mut tell = |done: usize| match on_progress(Progress {
-        n_done: done - first_cell,
-        n_cells,
-    }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Cancelled),
-    };
-    tell(first_cell)?;
+    tell(on_progress, 0, n_cells)?;
     for start in cells.clone().step_by(BLOCK) {
         let block = start..(start + BLOCK).min(cells.end);
         let tokens = tokenizer.tokens(block.clone())?;
@@ -97,7 +107,7 @@ pub(crate) async fn answer_blocks(
                     .extend(known.zip(predictions).map(|(known, p)| known.then_some(p)));
             }
             answers.embedding.extend(output.latent);
-            tell(start + end)?;
+            tell(on_progress, start + end - first_cell, n_cells)?;
             first = end;
         }
         sink(answers)?;
