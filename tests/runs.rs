@@ -11,7 +11,7 @@ mod support {
 use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
-use support::command::{Place, fixture};
+use support::command::{Place, fixture, run};
 
 /// A table of many cells, each with counts of its own.
 fn many_cells(n_cells: usize) -> String {
@@ -275,4 +275,62 @@ fn endings_tell_the_format_and_unknown_ones_are_refused() {
     place
         .run(&["annotate", &input, "-o", &place.text("out.xlsx")])
         .assert_error(&["out.xlsx", ".csv, .tsv, .parquet or .h5ad"]);
+}
+
+#[test]
+fn groups_of_the_file_vote_and_cells_in_none_get_no_vote() {
+    let place = Place::new();
+    let input = fixture("columns.h5ad");
+    let ran = place.run(&["annotate", &input, "--groups", "group"]);
+    ran.assert_code(0);
+    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.rsplitn(4, ',').collect()).collect();
+    assert_eq!(rows[0][..3], ["vote_share", "voted_label", "cluster"]);
+    // The label itself has a comma, so it is in quotes, and split here.
+    for (cell, row) in rows[1..].iter().enumerate() {
+        if cell % 4 == 0 {
+            assert_eq!(row[..3], ["", "", ""], "cell {cell}");
+        } else {
+            assert_eq!(row[..2], ["1", " naive\""], "cell {cell}");
+            let group = if cell % 3 == 0 { "T cell" } else { "B cell" };
+            assert!(
+                row[3].contains(&format!(",{group}")) || row[3].ends_with(group),
+                "cell {cell}: {row:?}"
+            );
+        }
+    }
+    for (column, part) in [
+        ("score", "holds numbers"),
+        ("nothing", "no obs column nothing; it has batch, group, "),
+    ] {
+        place
+            .run(&["annotate", &input, "--groups", column])
+            .assert_error(&["groups", "columns.h5ad", part]);
+    }
+    place
+        .run(&["annotate", &input, "--groups", "group", "--min-share", "2"])
+        .assert_error(&["min_share", "2, wanted 0 to 1"]);
+}
+
+#[test]
+fn clusters_vote_and_cells_are_laid_out_the_same_every_time_and_when_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/pbmc_simulated.h5ad");
+    let whole = ["--vote", "--umap", "--device", "cpu", "-o"];
+    run(&[&["annotate", demo], &whole[..], &[&path("a.csv")]].concat()).assert_code(0);
+    run(&["annotate", demo, "--device", "cpu", "--shard", "1/1", "-o", &path("part")]).assert_code(0);
+    run(&[&["merge", &path("part")], &whole[..2], &["-o", &path("b.csv")]].concat()).assert_code(0);
+    let text = fs::read_to_string(path("a.csv")).unwrap();
+    assert_eq!(text, fs::read_to_string(path("b.csv")).unwrap());
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][5..], ["cluster", "voted_label", "vote_share", "umap_1", "umap_2"]);
+    let n_agree = rows[1..].iter().filter(|row| row[1] == row[6]).count();
+    assert!(n_agree > 200, "{n_agree} of 240 cells are called as their cluster");
+    for row in &rows[1..] {
+        let numbers: Vec<f32> = row[7..].iter().map(|x| x.parse().unwrap()).collect();
+        assert!(
+            numbers[0] > 0.0 && numbers[0] <= 1.0 && numbers[1..].iter().all(|x| x.is_finite()),
+            "{row:?}"
+        );
+    }
 }

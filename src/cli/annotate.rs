@@ -151,6 +151,7 @@ impl Annotate {
         let tokenizer = scdiva.tokenizer(matrix.as_ref())?;
         eprintln!("{}", tokenizer.report());
         let head = scdiva.head(self.head.as_deref())?;
+        let whole = self.results.whole(Some(matrix.as_ref()))?;
         let start = Instant::now();
         let plan = Plan {
             matrix: matrix.as_ref(),
@@ -170,7 +171,7 @@ impl Annotate {
         let (journal, path) = journal.into_parts();
         let mut results = Results::new(Parts::join(vec![journal])?);
         self.results
-            .write(&mut results, Some(matrix.as_ref()), job.output.as_ref(), job.format)?;
+            .write(&mut results, &whole, job.output.as_ref(), job.format)?;
         JournalFile::remove(path);
         Ok(said(&results.summary()?, start))
     }

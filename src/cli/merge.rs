@@ -58,7 +58,8 @@ impl Merge {
                 Some(read::open(&files, &OpenOptions::default(), None)?)
             }
         };
-        self.results.write(&mut results, matrix.as_deref(), Some(&output), format)?;
+        let whole = self.results.whole(matrix.as_deref())?;
+        self.results.write(&mut results, &whole, Some(&output), format)?;
         Ok(annotate::said(&results.summary()?, start))
     }
 }

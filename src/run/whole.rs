@@ -2,9 +2,7 @@
 
 use super::results::{Results, Votes};
 use crate::error::{Error, Result};
-use crate::tasks::{
-    ClusterOptions, NeighbourOptions, Progress, UmapOptions, VoteOptions, cluster, neighbours, umap, vote,
-};
+use crate::tasks::{ClusterOptions, NeighbourOptions, Progress, UmapOptions, VoteOptions, cluster, neighbours, umap, vote};
 use std::io::{Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -57,12 +57,20 @@ impl Graph {
         let finite = neighbours.distances.iter().filter(|d| d.is_finite());
         let (sum, n) = finite.fold((0.0, 0_usize), |(sum, n), &d| (sum + f64::from(d), n + 1));
         let mean = sum / n.max(1) as f64;
-        Self::joined(neighbours, |cell| memberships(neighbours.of(cell).1, mean), |a, b| a + b - a * b)
+        Self::joined(
+            neighbours,
+            |cell| memberships(neighbours.of(cell).1, mean),
+            |a, b| a + b - a * b,
+        )
     }
 
     /// Joins cells to their neighbours. `weights` gives those of a cell's neighbours, `join` makes one of the two of a pair, 0 where only one
     /// is the other's neighbour.
-    fn joined(neighbours: &Neighbours, weights: impl Fn(usize) -> Vec<f32> + Sync, join: impl Fn(f32, f32) -> f32 + Sync) -> Self {
+    fn joined(
+        neighbours: &Neighbours,
+        weights: impl Fn(usize) -> Vec<f32> + Sync,
+        join: impl Fn(f32, f32) -> f32 + Sync,
+    ) -> Self {
         let n_cells = neighbours.n_cells();
         let rows: Vec<Vec<(u32, f32)>> = (0..n_cells)
             .into_par_iter()

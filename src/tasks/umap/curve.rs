@@ -16,7 +16,12 @@ impl Curve {
             .map(|i| f64::from(i) * 3.0 / 299.0)
             .map(|d| (d, if d < min_dist { 1.0 } else { (min_dist - d).exp() }))
             .collect();
-        let error = |a: f64, b: f64| -> f64 { points.iter().map(|&(d, y)| (1.0 / (1.0 + a * d.powf(2.0 * b)) - y).powi(2)).sum() };
+        let error = |a: f64, b: f64| -> f64 {
+            points
+                .iter()
+                .map(|&(d, y)| (1.0 / (1.0 + a * d.powf(2.0 * b)) - y).powi(2))
+                .sum()
+        };
         let (mut a, mut b, mut damping) = (1.0_f64, 1.0_f64, 1e-3);
         for _ in 0..100 {
             // Normal equations of the linearised curve.
@@ -73,7 +78,10 @@ mod tests {
         // umap.umap_.find_ab_params(1.0, min_dist) of umap-learn 0.5.
         for (min_dist, a, b) in [(0.1, 1.576_943_5, 0.895_060_8), (0.5, 0.583_030_0, 1.334_166_9)] {
             let curve = Curve::fit(min_dist);
-            assert!((curve.a - a).abs() < 2e-3 && (curve.b - b).abs() < 2e-3, "{min_dist}: {curve:?}");
+            assert!(
+                (curve.a - a).abs() < 2e-3 && (curve.b - b).abs() < 2e-3,
+                "{min_dist}: {curve:?}"
+            );
         }
     }
 }
