@@ -5,11 +5,12 @@
 )]
 
 use super::Outcome;
+use super::input::Input;
 use super::output::OutputFile;
 use super::session::{Session, io_error, open_matrix, progress_bar, report, show};
 use clap::Args;
 use scdiva::Result;
-use scdiva::read::{self, Files, OpenOptions};
+use scdiva::read::{self, Files};
 use scdiva::tasks::{AnnotateOptions, Annotation, UNASSIGNED};
 use scdiva::write::csv::AnnotationWriter;
 use std::collections::HashMap;
@@ -39,6 +40,8 @@ pub(super) struct Annotate {
     /// Cells whose best label is less probable than this are `unassigned`
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     min_probability: f32,
+    #[command(flatten)]
+    how: Input,
 }
 
 impl Annotate {
@@ -51,11 +54,11 @@ impl Annotate {
             .transpose()?;
         let mut scdiva = session.open().await?;
         let matrix = match &self.input {
-            Some(input) => open_matrix(input, &scdiva)?,
+            Some(input) => open_matrix(input, &self.how, &scdiva)?,
             None => {
                 let files = Files::one(DEMO_NAME, Arc::new(DEMO));
-                let demo = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
-                report(demo.as_ref(), &scdiva)?;
+                let demo = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
+                report(demo.as_ref(), &self.how, &scdiva)?;
                 demo
             }
         };
@@ -65,7 +68,9 @@ impl Annotate {
         };
         let start = Instant::now();
         let bar = progress_bar(matrix.n_cells());
-        let annotation = scdiva.annotate(matrix.as_ref(), &options, &mut show(&bar)).await;
+        let annotation = scdiva
+            .annotate(matrix.as_ref(), &self.how.match_options(), &options, &mut show(&bar))
+            .await;
         bar.finish_and_clear();
         let annotation = annotation?;
         let seconds = start.elapsed().as_secs_f64();

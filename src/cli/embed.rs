@@ -1,6 +1,7 @@
 //! `scdiva embed`.
 
 use super::Outcome;
+use super::input::Input;
 use super::output::OutputFile;
 use super::session::{Session, io_error, open_matrix, progress_bar, show};
 use clap::Args;
@@ -19,6 +20,8 @@ pub(super) struct Embed {
     /// Where the embeddings go: .csv with the names of the cells, or .npy, float32, one row a cell in the order of the input
     #[arg(short, long, value_name = "OUT.csv|OUT.npy")]
     output: PathBuf,
+    #[command(flatten)]
+    how: Input,
 }
 
 enum Format {
@@ -31,10 +34,12 @@ impl Embed {
         let format = format(&self.output)?;
         let mut output = OutputFile::create(&self.output, &[&self.input])?;
         let mut scdiva = session.open().await?;
-        let matrix = open_matrix(&self.input, &scdiva)?;
+        let matrix = open_matrix(&self.input, &self.how, &scdiva)?;
         let start = Instant::now();
         let bar = progress_bar(matrix.n_cells());
-        let embedding = scdiva.embed(matrix.as_ref(), &mut show(&bar)).await;
+        let embedding = scdiva
+            .embed(matrix.as_ref(), &self.how.match_options(), &mut show(&bar))
+            .await;
         bar.finish_and_clear();
         let embedding = embedding?;
         let seconds = start.elapsed().as_secs_f64();

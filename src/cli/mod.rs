@@ -5,6 +5,8 @@ mod annotate;
 mod embed;
 mod forward;
 mod info;
+mod input;
+mod inspect;
 mod interrupt;
 mod output;
 mod session;
@@ -34,6 +36,9 @@ enum Command {
     Forward(forward::Forward),
     /// The device and the model in use
     Info(info::Info),
+    /// What a matrix is to the model, before anything is computed: which matrix, counts or not, species, genes found; exits with 1 when it
+    /// cannot be annotated
+    Inspect(inspect::Inspect),
 }
 
 /// What a command that went through says to the system.
@@ -53,6 +58,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Embed(command) => command.run(&session).await,
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,
+            Command::Inspect(command) => command.run(&session),
         }
     });
     match outcome {

@@ -1,10 +1,11 @@
 //! What all commands share: the model, the device, the matrix, the progress.
 
+use super::input::Input;
 use super::interrupt;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use scdiva::cells::CellMatrix;
-use scdiva::read::{self, Files, OpenOptions};
+use scdiva::read::{self, Files};
 use scdiva::tasks::Progress;
 use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
 use std::io::IsTerminal;
@@ -29,12 +30,17 @@ enum Device {
 }
 
 impl Session {
+    /// The files of the model.
+    pub(super) fn model_files(&self) -> Result<ModelFiles> {
+        match &self.model {
+            Some(folder) => ModelFiles::from_folder(folder),
+            None => Ok(ModelFiles::embedded()),
+        }
+    }
+
     /// Opens the model on the device and says which.
     pub(super) async fn open(&self) -> Result<ScDiVa> {
-        let files = match &self.model {
-            Some(folder) => ModelFiles::from_folder(folder)?,
-            None => ModelFiles::embedded(),
-        };
+        let files = self.model_files()?;
         let device = match self.device {
             Device::Auto => DeviceChoice::Auto,
             Device::Gpu => DeviceChoice::Gpu,
@@ -59,16 +65,16 @@ pub(super) fn describe(device: &DeviceInfo) -> String {
 }
 
 /// Opens a matrix and says what is in it.
-pub(super) fn open_matrix(path: &Path, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
+pub(super) fn open_matrix(path: &Path, how: &Input, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
     let files = Files::from_path(path)?;
-    let matrix = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
-    report(matrix.as_ref(), scdiva)?;
+    let matrix = read::open(&files, &how.open_options(), scdiva.vocabulary())?;
+    report(matrix.as_ref(), how, scdiva)?;
     Ok(matrix)
 }
 
 /// Says what a matrix is to the model, before anything long begins.
-pub(super) fn report(matrix: &dyn CellMatrix, scdiva: &ScDiVa) -> Result<()> {
-    eprintln!("{}", scdiva.tokenizer(matrix)?.report());
+pub(super) fn report(matrix: &dyn CellMatrix, how: &Input, scdiva: &ScDiVa) -> Result<()> {
+    eprintln!("{}", scdiva.tokenizer(matrix, &how.match_options())?.report());
     Ok(())
 }
 
