@@ -1,7 +1,7 @@
 //! A model on the device that was chosen: the public face of the library.
 
 use crate::backend::Backend;
-use crate::cells::{CellMatrix, Tokenizer, Vocabulary};
+use crate::cells::{CellMatrix, Inspection, MatchOptions, Tokenizer, Vocabulary, inspect};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, GpuInfo, GpuOptions};
@@ -95,7 +95,7 @@ pub struct Info {
 /// let mut scdiva = ScDiVa::open(files, DeviceChoice::Auto).await?;
 /// let source = Arc::new(read::FileSource::open(Path::new("pbmc.h5ad"))?);
 /// let matrix = read::open(&read::Files::one("pbmc.h5ad", source), &Default::default(), scdiva.vocabulary())?;
-/// let annotation = scdiva.annotate(&*matrix, &Default::default(), &mut |_| ControlFlow::Continue(())).await?;
+/// let annotation = scdiva.annotate(&*matrix, &Default::default(), &Default::default(), &mut |_| ControlFlow::Continue(())).await?;
 /// println!("{}: {}", matrix.cell_names(0..1)?[0], annotation.label(0).unwrap_or("none"));
 /// # Ok(())
 /// # }
@@ -133,15 +133,7 @@ impl ScDiVa {
     pub async fn open(files: ModelFiles, device: DeviceChoice) -> Result<Self> {
         let checkpoint = Checkpoint::open(&files)?;
         let config = &checkpoint.config;
-        let vocabulary = match files.get("vocab.tsv") {
-            None => None,
-            Some(_) => Some(Vocabulary::parse(
-                &files.path("vocab.tsv"),
-                &files.read("vocab.tsv")?,
-                config.vocab_size,
-                &config.reserved_ids,
-            )?),
-        };
+        let vocabulary = files.vocabulary(config)?;
         let (loaded, reason) = match device {
             DeviceChoice::Cpu => (cpu(checkpoint).await?, None),
             DeviceChoice::Gpu => (gpu(checkpoint, true).await?, None),
@@ -199,11 +191,17 @@ impl ScDiVa {
         self.vocabulary.as_ref()
     }
 
+    /// What a matrix is to the model, also one that it cannot use. No device is asked.
+    #[must_use]
+    pub fn inspect(&self, matrix: &dyn CellMatrix, matching: &MatchOptions) -> Inspection {
+        inspect(matrix, self.vocabulary(), &self.config().preprocess, matching)
+    }
+
     /// Matches a matrix with the model; its report says what was found and decided. [`ScDiVa::annotate`] and [`ScDiVa::embed`] do this themselves.
     ///
     /// # Errors
     /// [`Error::File`] when the model has no `vocab.tsv`, and whatever [`Tokenizer::new`] finds wrong with the matrix.
-    pub fn tokenizer<'a>(&self, matrix: &'a dyn CellMatrix) -> Result<Tokenizer<'a>> {
+    pub fn tokenizer<'a>(&self, matrix: &'a dyn CellMatrix, matching: &MatchOptions) -> Result<Tokenizer<'a>> {
         let config = self.config();
         let Some(vocabulary) = &self.vocabulary else {
             self.files.require("vocab.tsv")?;
@@ -213,7 +211,14 @@ impl ScDiVa {
                 "not read when the model was opened",
             ));
         };
-        Tokenizer::new(matrix, vocabulary, &config.preprocess, config.serialization, config.max_genes)
+        Tokenizer::new(
+            matrix,
+            vocabulary,
+            &config.preprocess,
+            config.serialization,
+            config.max_genes,
+            matching,
+        )
     }
 
     /// Reads a head: the one named, or the model's only one.
@@ -248,11 +253,12 @@ impl ScDiVa {
     pub async fn annotate(
         &mut self,
         matrix: &dyn CellMatrix,
+        matching: &MatchOptions,
         options: &AnnotateOptions,
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Annotation> {
         let head = self.head(options.head.as_deref())?;
-        let tokenizer = self.tokenizer(matrix)?;
+        let tokenizer = self.tokenizer(matrix, matching)?;
         self.n_losses = 0;
         tasks::annotate(self, &head, &tokenizer, options, on_progress).await
     }
@@ -261,8 +267,13 @@ impl ScDiVa {
     ///
     /// # Errors
     /// As [`ScDiVa::annotate`].
-    pub async fn embed(&mut self, matrix: &dyn CellMatrix, on_progress: &mut OnProgress<'_>) -> Result<Embedding> {
-        let tokenizer = self.tokenizer(matrix)?;
+    pub async fn embed(
+        &mut self,
+        matrix: &dyn CellMatrix,
+        matching: &MatchOptions,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Embedding> {
+        let tokenizer = self.tokenizer(matrix, matching)?;
         let n_cols = self.config().hidden_size;
         self.n_losses = 0;
         tasks::embed(self, n_cols, &tokenizer, on_progress).await

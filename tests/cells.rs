@@ -4,8 +4,8 @@
 
 use scdiva::Result;
 use scdiva::cells::{
-    CellMatrix, GeneColumn, GeneMatch, InputReport, Preprocess, Serialization, SparseRows, Tokenizer, Tokens, ValueKind,
-    Vocabulary,
+    CellMatrix, Conversion, GeneColumn, GeneMatch, GeneReport, InputReport, MatchOptions, NameKind, NameList, Preprocess,
+    Serialization, SparseRows, Species, Tokenizer, Tokens, ValueKind, Vocabulary, inspect,
 };
 use std::ops::Range;
 
@@ -92,9 +92,33 @@ const TEN: Preprocess = Preprocess {
     log1p: true,
 };
 
+fn tokenizer<'a>(
+    matrix: &'a Memory,
+    preprocess: &Preprocess,
+    serialization: Serialization,
+    max_genes: usize,
+) -> Result<Tokenizer<'a>> {
+    Tokenizer::new(
+        matrix,
+        &four_genes(),
+        preprocess,
+        serialization,
+        max_genes,
+        &MatchOptions::default(),
+    )
+}
+
+fn matched(matrix: &Memory, vocabulary: &Vocabulary) -> Result<GeneMatch> {
+    GeneMatch::new(matrix, vocabulary, &MatchOptions::default())
+}
+
+fn columns(report: &GeneReport) -> Vec<&str> {
+    report.columns.iter().map(|column| column.name.as_str()).collect()
+}
+
 fn tokens(matrix: &Memory, serialization: Serialization, max_genes: usize) -> (Vec<Tokens>, InputReport) {
-    let tokenizer = Tokenizer::new(matrix, &four_genes(), &TEN, serialization, max_genes).unwrap();
-    (tokenizer.tokens(0..matrix.n_cells()).unwrap(), tokenizer.report().clone())
+    let made = tokenizer(matrix, &TEN, serialization, max_genes).unwrap();
+    (made.tokens(0..matrix.n_cells()).unwrap(), made.report().clone())
 }
 
 const GENES: [&str; 5] = ["COMMON", "TWIN1", "TWIN2", "RARE", "UNKNOWN"];
@@ -121,9 +145,14 @@ fn tokens_of_a_cell_worked_out_by_hand() {
     assert!(cells[1].is_empty() && cells[2].is_empty());
     assert_eq!((cells[3].len(), cells[3].gene_ids[0]), (1, 31));
     assert_eq!(cells[3].values[0], 11.0_f32.ln());
-    assert_eq!(report.values, ValueKind::Counts);
+    assert_eq!(report.values.kind, ValueKind::Counts);
     assert_eq!(
-        (report.n_matched, report.n_vocabulary, report.n_cells, report.n_genes),
+        (
+            report.genes.n_matched,
+            report.genes.n_vocabulary,
+            report.n_cells,
+            report.n_genes
+        ),
         (4, 4, 4, 5)
     );
 
@@ -157,7 +186,7 @@ fn log_normalised_values_are_used_as_they_are_and_rank_as_their_counts_do() {
         3,
     );
     assert_eq!(of_counts, of_logs);
-    assert_eq!(report.values, ValueKind::LogNormalised);
+    assert_eq!(report.values.kind, ValueKind::LogNormalised);
 }
 
 #[test]
@@ -170,7 +199,7 @@ fn columns_of_one_gene_are_added_as_counts_and_reported() {
     );
     assert_eq!(of_counts[0].gene_ids, [31, 40, 20]);
     assert_eq!(of_counts[0].values[1], 5.0_f32.ln());
-    assert_eq!((report.n_matched, report.n_merged), (3, 1));
+    assert_eq!((report.genes.n_matched, report.genes.merged.n), (3, 1));
 
     let logs = [5.0, 2.0, 3.0, 10.0_f32].map(|count| (count / 2.0).ln_1p());
     let (of_logs, _) = tokens(&Memory::new(&[("index", names)], &[&logs]), Serialization::Expression, 10);
@@ -202,7 +231,7 @@ fn names_are_ids_without_version_then_symbols_then_aliases_and_never_guessed() {
         "",
     ];
     let matrix = Memory::new(&[("index", &names)], &[&[1.0; 12]]);
-    let found = GeneMatch::new(&matrix, &vocabulary).unwrap();
+    let found = matched(&matrix, &vocabulary).unwrap();
     let expected = [
         Some(1),
         Some(0),
@@ -218,8 +247,11 @@ fn names_are_ids_without_version_then_symbols_then_aliases_and_never_guessed() {
         None,
     ];
     assert_eq!(found.positions, expected);
-    assert_eq!((found.n_matched, found.n_merged, found.n_ambiguous), (4, 3, 2));
-    assert_eq!(found.share, 4.0 / 5.0);
+    assert_eq!(
+        (found.report.n_matched, found.report.merged.n, found.report.ambiguous.n),
+        (4, 3, 2)
+    );
+    assert_eq!(found.report.share, 4.0 / 5.0);
 }
 
 #[test]
@@ -230,10 +262,10 @@ fn the_column_of_names_that_fits_best_is_taken() {
         &[("_index", symbols), ("type", &["gene"; 4]), ("gene_ids", ids)],
         &[&[1.0; 4]],
     );
-    let found = GeneMatch::new(&matrix, &four_genes()).unwrap();
-    assert_eq!((found.columns, found.n_matched), (vec!["gene_ids".to_owned()], 3));
+    let found = matched(&matrix, &four_genes()).unwrap();
+    assert_eq!((columns(&found.report), found.report.n_matched), (vec!["gene_ids"], 3));
     let matrix = Memory::new(&[("_index", ids), ("copy", ids)], &[&[1.0; 4]]);
-    assert_eq!(GeneMatch::new(&matrix, &four_genes()).unwrap().columns, ["_index"]);
+    assert_eq!(columns(&matched(&matrix, &four_genes()).unwrap().report), ["_index"]);
 }
 
 #[test]
@@ -242,11 +274,11 @@ fn a_second_column_names_what_the_best_one_does_not() {
     let symbols: &[&str] = &["old-name", "TWIN2", "RARE", "COMMON"];
     let note: &[&str] = &["see", "", "", "TWIN2"];
     let matrix = Memory::new(&[("_index", ids), ("symbols", symbols), ("notes", note)], &[&[1.0; 4]]);
-    let found = GeneMatch::new(&matrix, &four_genes()).unwrap();
+    let found = matched(&matrix, &four_genes()).unwrap();
     // Gene 1 is what the better column says; `notes` names too few genes to be asked.
-    assert_eq!(found.columns, ["symbols", "_index"]);
+    assert_eq!(columns(&found.report), ["symbols", "_index"]);
     assert_eq!(found.positions, [Some(0), Some(2), Some(3), Some(0)]);
-    assert_eq!((found.n_matched, found.n_merged), (3, 1));
+    assert_eq!((found.report.n_matched, found.report.merged.n), (3, 1));
 }
 
 #[test]
@@ -257,12 +289,12 @@ fn the_share_is_of_the_smaller_side() {
         .collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let matrix = Memory::new(&[("index", &many)], &[&[1.0; 404]]);
-    assert_eq!(GeneMatch::new(&matrix, &four_genes()).unwrap().share, 1.0);
+    assert_eq!(matched(&matrix, &four_genes()).unwrap().report.share, 1.0);
     let matrix = Memory::new(&[("index", &["RARE", "X"])], &[&[1.0, 1.0]]);
-    assert_eq!(GeneMatch::new(&matrix, &four_genes()).unwrap().share, 0.5);
+    assert_eq!(matched(&matrix, &four_genes()).unwrap().report.share, 0.5);
 
     let matrix = Memory::new(&[("index", &["RARE", "Xkr4", "Sox17", "Rp1"])], &[&[1.0; 4]]);
-    let message = GeneMatch::new(&matrix, &four_genes()).unwrap_err().to_string();
+    let message = matched(&matrix, &four_genes()).unwrap_err().to_string();
     let expected = "memory: gene names in `index`: 1 of 4 genes match (25.0 %; wanted 30 %): the file has RARE, Xkr4, Sox17, …; \
                     the model knows COMMON (ENSG00000000004), TWIN1 (ENSG00000000003), TWIN2 (ENSG00000000002), …";
     assert_eq!(message, expected);
@@ -286,7 +318,7 @@ fn values_that_are_neither_counts_nor_log_normalised_are_refused_by_cell_and_gen
     ];
     for (value, expected) in cases {
         let matrix = Memory::new(&[("index", &GENES)], &[&[1.5; 5], &[1.0, 1.0, value, 1.0, 1.0]]);
-        let error = Tokenizer::new(&matrix, &four_genes(), &TEN, Serialization::Expression, 5).unwrap_err();
+        let error = tokenizer(&matrix, &TEN, Serialization::Expression, 5).unwrap_err();
         assert!(error.to_string().starts_with(&format!("memory: {expected}")), "{error}");
     }
 }
@@ -309,13 +341,15 @@ fn every_value_is_held_to_what_the_sample_said() {
         let with_odd = [usual, odd, usual, usual, usual];
         rows[200] = &with_odd;
         let matrix = Memory::new(&[("index", &GENES)], &rows);
-        let tokenizer = Tokenizer::new(&matrix, &four_genes(), &TEN, Serialization::Expression, 5).unwrap();
-        assert_eq!(tokenizer.tokens(100..200).unwrap().len(), 100);
-        let message = tokenizer.tokens(150..250).unwrap_err().to_string();
+        let made = tokenizer(&matrix, &TEN, Serialization::Expression, 5).unwrap();
+        assert_eq!(made.tokens(100..200).unwrap().len(), 100);
+        let message = made.tokens(150..250).unwrap_err().to_string();
         assert_eq!(
             message,
-            format!("memory: X: cell c200 (row 200), gene TWIN1 (column 1): {problem}")
-                .replace("negative", "negative: scaled data; wanted counts or log-normalised values")
+            format!("memory: X: cell c200 (row 200), gene TWIN1 (column 1): {problem}").replace(
+                "negative",
+                "negative: scaled data, or residuals; wanted counts or log-normalised values"
+            )
         );
     }
 }
@@ -326,7 +360,7 @@ fn the_sample_reaches_the_last_cell() {
     let mut rows: Vec<&[f32]> = vec![&row; 5_003];
     rows[5_002] = &[-1.0, 0.0, 0.0, 0.0, 0.0];
     let matrix = Memory::new(&[("index", &GENES)], &rows);
-    assert!(Tokenizer::new(&matrix, &four_genes(), &TEN, Serialization::Expression, 5).is_err());
+    assert!(tokenizer(&matrix, &TEN, Serialization::Expression, 5).is_err());
 }
 
 #[test]
@@ -336,14 +370,15 @@ fn a_model_without_log1p_takes_counts_only() {
         log1p: false,
     };
     let matrix = Memory::new(&[("index", &GENES)], &[&[8.0, 3.0, 3.0, 2.0, 4.0]]);
-    let tokenizer = Tokenizer::new(&matrix, &four_genes(), &plain, Serialization::Expression, 5).unwrap();
-    assert_eq!(tokenizer.tokens(0..1).unwrap()[0].values, [4.0, 1.5, 1.5, 1.0]);
+    let made = tokenizer(&matrix, &plain, Serialization::Expression, 5).unwrap();
+    assert_eq!(made.tokens(0..1).unwrap()[0].values, [4.0, 1.5, 1.5, 1.0]);
     let matrix = Memory::new(&[("index", &GENES)], &[&[0.8, 0.3, 0.3, 0.2, 0.4]]);
-    let message = Tokenizer::new(&matrix, &four_genes(), &plain, Serialization::Expression, 5)
+    let message = tokenizer(&matrix, &plain, Serialization::Expression, 5)
         .unwrap_err()
         .to_string();
     assert!(
-        message.starts_with("memory: X: log-normalised values, but the model was trained on values without log1p"),
+        message
+            .starts_with("memory: X: log-normalised values of unknown scale, but the model was trained on values without log1p"),
         "{message}"
     );
 }

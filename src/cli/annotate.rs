@@ -1,5 +1,6 @@
 //! `scdiva annotate`.
 
+use super::input::Input;
 use super::inputs::results_in;
 use super::interrupt;
 use super::output::OutputPath;
@@ -8,7 +9,7 @@ use super::run::{JournalFile, Place, Plan, RunArgs};
 use super::session::{Session, io_error};
 use super::{Outcome, say_error};
 use clap::Args;
-use scdiva::read::{self, Files, OpenOptions};
+use scdiva::read::{self, Files};
 use scdiva::run::{Parts, Results, Summary};
 use scdiva::tasks::check_min_probability;
 use scdiva::{Error, Result, ScDiVa};
@@ -41,6 +42,8 @@ pub(super) struct Annotate {
     /// Cells whose best label is less probable than this are `unassigned`
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     min_probability: f32,
+    #[command(flatten)]
+    how: Input,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -147,8 +150,8 @@ impl Annotate {
             Some(input) => Files::from_path(input)?,
             None => Files::one(DEMO_NAME, Arc::new(DEMO)),
         };
-        let matrix = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
-        let tokenizer = scdiva.tokenizer(matrix.as_ref())?;
+        let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
+        let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         eprintln!("{}", tokenizer.report());
         let head = scdiva.head(self.head.as_deref())?;
         let whole = self.results.whole(Some(matrix.as_ref()))?;

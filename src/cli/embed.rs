@@ -1,11 +1,12 @@
 //! `scdiva embed`.
 
 use super::Outcome;
+use super::input::Input;
 use super::output::OutputPath;
 use super::run::{JournalFile, Place, Plan, RunArgs};
 use super::session::{Session, io_error};
 use clap::Args;
-use scdiva::read::{self, Files, OpenOptions};
+use scdiva::read::{self, Files};
 use scdiva::run::{Parts, Results};
 use scdiva::write::csv::EmbeddingWriter;
 use scdiva::write::npy::NpyWriter;
@@ -21,6 +22,8 @@ pub(super) struct Embed {
     /// Where the embeddings go: .csv with the names of the cells, or .npy, float32, one row a cell in the order of the input
     #[arg(short, long, value_name = "OUT.csv|OUT.npy")]
     output: PathBuf,
+    #[command(flatten)]
+    how: Input,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -94,8 +97,8 @@ impl Embed {
         let output = OutputPath::check(&self.output, &[&self.input])?;
         let mut scdiva = session.open().await?;
         let files = Files::from_path(&self.input)?;
-        let matrix = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
-        let tokenizer = scdiva.tokenizer(matrix.as_ref())?;
+        let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
+        let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         eprintln!("{}", tokenizer.report());
         let start = Instant::now();
         let plan = Plan {

@@ -3,12 +3,13 @@
 use super::Outcome;
 use super::annotate;
 use super::embed::{self, EmbeddingFormat};
+use super::input::Input;
 use super::output::OutputPath;
 use super::results::{Format, ResultArgs};
 use super::run::RunArgs;
 use super::session::io_error;
 use clap::Args;
-use scdiva::read::{self, Files, OpenOptions};
+use scdiva::read::{self, Files};
 use scdiva::run::{Journal, Parts, Results};
 use scdiva::{Error, Result};
 use std::fs::File;
@@ -26,6 +27,8 @@ pub(super) struct Merge {
     /// The matrix that the parts are of, where the result needs it: for .h5ad and --groups
     #[arg(long, value_name = "INPUT")]
     input: Option<PathBuf>,
+    #[command(flatten)]
+    how: Input,
     #[command(flatten)]
     results: ResultArgs,
 }
@@ -55,7 +58,7 @@ impl Merge {
                     let problem = format!("not the matrix that the parts are of, {}", results.header().input.file);
                     return Err(Error::file(input.display(), "content", problem));
                 }
-                Some(read::open(&files, &OpenOptions::default(), None)?)
+                Some(read::open(&files, &self.how.open_options(), None)?)
             }
         };
         let whole = self.results.whole(matrix.as_deref())?;

@@ -5,7 +5,9 @@ mod annotate;
 mod embed;
 mod forward;
 mod info;
+mod input;
 mod inputs;
+mod inspect;
 mod interrupt;
 mod merge;
 mod output;
@@ -40,6 +42,9 @@ enum Command {
     Forward(forward::Forward),
     /// The device and the model in use
     Info(info::Info),
+    /// What a matrix is to the model, before anything is computed: which matrix, counts or not, species, genes found; exits with 1 when it
+    /// cannot be annotated
+    Inspect(inspect::Inspect),
 }
 
 /// What a command that went through says to the system.
@@ -60,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Merge(command) => command.run(),
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,
+            Command::Inspect(command) => command.run(&session),
         }
     });
     match outcome {

@@ -27,12 +27,17 @@ enum Device {
 }
 
 impl Session {
+    /// The files of the model.
+    pub(super) fn model_files(&self) -> Result<ModelFiles> {
+        match &self.model {
+            Some(folder) => ModelFiles::from_folder(folder),
+            None => Ok(ModelFiles::embedded()),
+        }
+    }
+
     /// Opens the model on the device and says which.
     pub(super) async fn open(&self) -> Result<ScDiVa> {
-        let files = match &self.model {
-            Some(folder) => ModelFiles::from_folder(folder)?,
-            None => ModelFiles::embedded(),
-        };
+        let files = self.model_files()?;
         let device = match self.device {
             Device::Auto => DeviceChoice::Auto,
             Device::Gpu => DeviceChoice::Gpu,

@@ -24,6 +24,7 @@ pub struct H5ad {
     matrix: String,
     matrices: Vec<String>,
     notes: Vec<String>,
+    log_base: Option<f64>,
     rows: Rows,
     obs: Table,
     embeddings: Vec<String>,
@@ -67,7 +68,7 @@ impl Debug for H5ad {
 
 impl H5ad {
     /// Opens a file. Unless `options` name the layer, counts are preferred: the first of `layers/counts`, `layers/raw_counts`, `raw/X` and
-    /// `X` that holds counts is taken, or else the first that holds log-normalised values; [`CellMatrix::notes`] say so when it is not `X`.
+    /// `X` that holds counts is taken, or else the first that holds values normalised from counts; [`CellMatrix::notes`] say so when it is not `X`.
     ///
     /// # Errors
     /// [`Error::File`] with the path inside the file: cut off or broken, no matrix, no layer of this name, no cells or no genes, sizes
@@ -107,7 +108,7 @@ impl H5ad {
         Self::best(&file, &candidates, with)
     }
 
-    /// The first matrix of counts, or else the first of log-normalised values.
+    /// The first matrix of counts, or else the first of normalised values.
     fn best(file: &File, candidates: &[Candidate], with: impl Fn(&Candidate) -> Result<Self>) -> Result<Self> {
         let preferred = ["layers/counts", "layers/raw_counts", "raw/X", "X"];
         let tried = preferred
@@ -117,9 +118,9 @@ impl H5ad {
         for candidate in tried {
             let found = with(candidate).and_then(|matrix| Ok((sample_kind(&matrix)?, matrix)));
             match found {
-                Ok((Ok(ValueKind::Counts), matrix)) => return Ok(matrix.chosen("counts", passed)),
-                Ok((Ok(ValueKind::LogNormalised), matrix)) => {
-                    log.get_or_insert(matrix);
+                Ok((Ok(kind), matrix)) if kind.is_counts() => return Ok(matrix.chosen(kind, passed)),
+                Ok((Ok(kind), matrix)) => {
+                    log.get_or_insert((kind, matrix));
                 }
                 Ok((Err(reason), matrix)) => {
                     passed.push((candidate.name.clone(), reason.to_string()));
@@ -131,7 +132,7 @@ impl H5ad {
             }
         }
         match (log, unusable) {
-            (Some(matrix), _) => Ok(matrix.chosen("log-normalised values", passed)),
+            (Some((kind, matrix)), _) => Ok(matrix.chosen(kind, passed)),
             // What is wrong with it is said when its values are used.
             (None, Some(matrix)) => Ok(matrix),
             (None, None) => match passed.into_iter().next() {
@@ -145,15 +146,18 @@ impl H5ad {
     }
 
     /// Says why it is this matrix, and what was passed over.
-    fn chosen(mut self, what: &str, passed: Vec<(String, String)>) -> Self {
+    fn chosen(mut self, kind: ValueKind, passed: Vec<(String, String)>) -> Self {
         if self.matrix != "X" {
             let x = if self.matrices.iter().any(|name| name == "X") {
                 "X"
             } else {
                 "X, which the file lacks"
             };
-            self.notes
-                .push(format!("{} was read instead of {x}: it holds {what}", self.matrix));
+            self.notes.push(format!(
+                "{} was read instead of {x}: it holds {}",
+                self.matrix,
+                kind.describe()
+            ));
         }
         self.notes.extend(
             passed
@@ -169,6 +173,7 @@ impl H5ad {
         let rows = open_matrix(&file, &candidate.path, ("obs", obs.index.len()), (candidate.var, n_genes))?;
         Ok(Self {
             embeddings: embeddings(&file, obs.index.len())?,
+            log_base: log_base(&file)?,
             file,
             matrix: candidate.path.clone(),
             matrices: Vec::new(),
@@ -200,6 +205,10 @@ impl CellMatrix for H5ad {
 
     fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    fn log_base(&self) -> Option<f64> {
+        self.log_base
     }
 
     fn n_cells(&self) -> usize {
@@ -634,6 +643,18 @@ fn candidates(file: &File) -> Result<Vec<Candidate>> {
         }
     }
     Ok(candidates)
+}
+
+/// The base of the logarithm that scanpy took, where `uns/log1p` says so; without a number there it is the natural one.
+fn log_base(file: &File) -> Result<Option<f64>> {
+    if file.object("uns/log1p")?.is_none() {
+        return Ok(None);
+    }
+    let said = match file.object("uns/log1p/base")? {
+        Some(Object::Dataset(dataset)) => File::number(&dataset),
+        _ => None,
+    };
+    Ok(Some(said.filter(|base| *base > 1.0).unwrap_or(std::f64::consts::E)))
 }
 
 /// The two-dimensional numbers in `obsm`.

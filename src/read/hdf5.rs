@@ -319,6 +319,13 @@ impl File {
         self.read(path, dataset, range, &[], out, |Double(number)| number)
     }
 
+    /// The only number of a dataset; `None` where it holds anything else.
+    pub(super) fn number(dataset: &Dataset) -> Option<f64> {
+        let is_one = dataset.num_elements().is_ok_and(|n| n == 1) && Kind::Value.decodes(dataset.dtype());
+        let numbers = is_one.then(|| dataset.read_array::<Double>().ok())??;
+        numbers.into_iter().next().map(|Double(number)| number)
+    }
+
     /// Part of one field of a dataset of records, the numbers of each after one another where it is an array; no numbers are NaN.
     pub(super) fn read_fields(
         &self,
