@@ -4,7 +4,7 @@ use super::input::Input;
 use super::inputs::results_in;
 use super::interrupt;
 use super::output::OutputPath;
-use super::results::{Format, ResultArgs};
+use super::results::{Format, Original, ResultArgs};
 use super::run::{JournalFile, Place, Plan, RunArgs};
 use super::session::{Session, io_error};
 use super::{Outcome, say_error};
@@ -33,6 +33,9 @@ pub(super) struct Annotate {
     /// as CSV]
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
+    /// Add the results to the input itself, an .h5ad: it is replaced by a copy when that is complete
+    #[arg(long, conflicts_with_all = ["output", "demo", "shard"])]
+    in_place: bool,
     /// What the results of several inputs are written as
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
@@ -111,6 +114,16 @@ impl Annotate {
             self.results.check(format, output.as_ref(), &self.run)?;
             Ok(vec![Job { input, output, format }])
         };
+        if self.in_place {
+            let job = |&input: &&Path| {
+                Ok(Job {
+                    input: self.inputs.iter().map(PathBuf::as_path).find(|path| *path == input),
+                    output: Some(OutputPath::check(input, &[])?),
+                    format: Format::H5ad,
+                })
+            };
+            return inputs.iter().map(job).collect();
+        }
         match (inputs.as_slice(), &self.output) {
             ([], _) => one(None),
             (&[input], Some(output)) if !is_folder(output) => one(Some(input)),
@@ -154,7 +167,18 @@ impl Annotate {
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         eprintln!("{}", tokenizer.report());
         let head = scdiva.head(self.head.as_deref())?;
-        let whole = self.results.whole(Some(matrix.as_ref()))?;
+        let whole = self.results.whole(Some(matrix.as_ref()), matrix.n_cells(), job.format)?;
+        let original = match job.format {
+            Format::H5ad => {
+                let original = Original::of(job.input, matrix.as_ref())?;
+                if let (true, Original::Matrix(matrix)) = (self.in_place, original) {
+                    return Err(Error::file(matrix.file(), "format", "only an .h5ad can get results in place"));
+                }
+                self.results.check_h5ad(original, &whole)?;
+                Some(original)
+            }
+            _ => None,
+        };
         let start = Instant::now();
         let plan = Plan {
             matrix: matrix.as_ref(),
@@ -174,7 +198,7 @@ impl Annotate {
         let (journal, path) = journal.into_parts();
         let mut results = Results::new(Parts::join(vec![journal])?);
         self.results
-            .write(&mut results, &whole, job.output.as_ref(), job.format)?;
+            .write(&mut results, &whole, job.output.as_ref(), job.format, original)?;
         JournalFile::remove(path);
         Ok(said(&results.summary()?, start))
     }

@@ -5,7 +5,7 @@ use super::annotate;
 use super::embed::{self, EmbeddingFormat};
 use super::input::Input;
 use super::output::OutputPath;
-use super::results::{Format, ResultArgs};
+use super::results::{Format, Original, ResultArgs};
 use super::run::RunArgs;
 use super::session::io_error;
 use clap::Args;
@@ -61,8 +61,17 @@ impl Merge {
                 Some(read::open(&files, &self.how.open_options(), None)?)
             }
         };
-        let whole = self.results.whole(matrix.as_deref())?;
-        self.results.write(&mut results, &whole, Some(&output), format)?;
+        let n_cells = results.header().input.n_cells;
+        let whole = self.results.whole(matrix.as_deref(), n_cells, format)?;
+        let original = match (&matrix, format) {
+            (Some(matrix), Format::H5ad) => {
+                let original = Original::of(self.input.as_deref(), matrix.as_ref())?;
+                self.results.check_h5ad(original, &whole)?;
+                Some(original)
+            }
+            _ => None,
+        };
+        self.results.write(&mut results, &whole, Some(&output), format, original)?;
         Ok(annotate::said(&results.summary()?, start))
     }
 }

@@ -56,7 +56,7 @@ pub struct Results<F> {
     parts: Parts<F>,
     votes: Option<Votes>,
     /// `[n_cells]`
-    umap: Option<Vec<[f32; 2]>>,
+    pub(super) umap: Option<Vec<[f32; 2]>>,
     names: Names,
 }
 
@@ -183,6 +183,16 @@ impl<F: Read + Write + Seek> Results<F> {
             file: file.to_owned(),
             source,
         };
+        self.each_block(which, |cells, columns, _| writer.write_block(cells, &columns).map_err(failed))?;
+        writer.finish().map_err(failed)
+    }
+
+    /// Hands names, columns and the block itself to `take`, in the order of the cells.
+    pub(super) fn each_block(
+        &mut self,
+        which: Columns,
+        mut take: impl FnMut(&[String], Vec<ResultColumn>, &CellBlock) -> Result<()>,
+    ) -> Result<()> {
         let min_probability = self.header().min_probability;
         let (names, votes, umap) = (&self.names, self.votes.as_ref(), self.umap.as_ref());
         self.parts.each(|cells, block| {
@@ -193,9 +203,8 @@ impl<F: Read + Write + Seek> Results<F> {
             if let Some(layout) = umap {
                 columns.extend(umap_columns(&layout[block.cells.clone()]));
             }
-            writer.write_block(&cells, &columns).map_err(failed)
-        })?;
-        writer.finish().map_err(failed)
+            take(&cells, columns, &block)
+        })
     }
 }
 
