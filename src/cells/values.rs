@@ -301,7 +301,7 @@ impl Sample {
                 shown(model_sum)
             ),
             (ValueKind::LogNormalised, _, Some(_)) => format!(
-                "log-normalised, {base} of cells that sum up to {}; brought to what the model was trained on, a sum of {}",
+                "log-normalised, {base} of cells that sum up to {}; brought to ln(1 + x) of cells that sum up to {}, as the model was trained",
                 shown(sum),
                 shown(model_sum)
             ),
@@ -309,16 +309,18 @@ impl Sample {
                 "log-normalised, {base}, of a sum that the file does not tell (its cells do not have one sum, so genes are missing); only the logarithm was \
                  changed to the natural one"
             ),
-            (ValueKind::LogNormalised, _, None) => format!(
-                "log-normalised already, used as they are: neither {} can be told (genes may be missing); the model was trained on ln(1 + x) of cells \
-                 that sum up to {}",
-                if values.log_base.is_some() {
-                    "the sum of the cells"
+            (ValueKind::LogNormalised, _, None) => {
+                let what = if values.log_base.is_some() {
+                    "what the cells sum up to"
                 } else {
-                    "base of the logarithm nor sum of the cells"
-                },
-                shown(model_sum)
-            ),
+                    "the base of the logarithm and what the cells sum up to"
+                };
+                format!(
+                    "log-normalised already, used as they are: {what} cannot be told, as where genes are missing; the model was trained on ln(1 + x) of \
+                     cells that sum up to {}",
+                    shown(model_sum)
+                )
+            }
         }
     }
 }
