@@ -1,6 +1,7 @@
 //! From a matrix to tokens: gene names, kinds of values, normalisation, order.
 
 #![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use scdiva::Result;
 use scdiva::cells::{
@@ -678,6 +679,17 @@ fn estimated_counts_are_taken_with_a_warning_and_other_fractions_are_not() {
         (ValueKind::EstimatedCounts, Conversion::Normalise)
     );
     assert!(report.values.text.contains("Counts as they were measured are better"));
+
+    // One fraction among counts is no estimate.
+    let mut odd = counts();
+    odd[7][1] = 2.5;
+    let message = tokenizer(&memory(&odd), &TEN, Serialization::Expression, 5)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("(row 7), gene TWIN1 (column 1): 2.5 is no whole number, but nearly all"),
+        "{message}"
+    );
 
     let message = tokenizer(&memory(&noisy(1.0)), &TEN, Serialization::Expression, 5)
         .unwrap_err()

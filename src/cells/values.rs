@@ -15,6 +15,8 @@ const COUNT_TOLERANCE: f32 = 1e-3;
 const NEAR: f32 = 0.1;
 /// The share of values that are [`NEAR`] a whole number above 0 in estimated counts; in other numbers it is one of five.
 const MIN_NEAR: f64 = 0.75;
+/// Where fewer than one value in this many is not whole, it is a mistake and no estimate.
+const MIN_FRACTIONS: usize = 100;
 /// With fewer values no share says anything.
 const MIN_VALUES: usize = 20;
 /// With fewer cells equal sums may be chance.
@@ -33,7 +35,7 @@ const N_SAMPLED_RUNS: usize = 8;
 pub enum ValueKind {
     /// Whole numbers from 0 on.
     Counts,
-    /// Counts after a correction or by an estimate (SoupX, DecontX, alevin, RSEM): most are near a whole number.
+    /// Counts after a correction or by an estimate (`SoupX`, `DecontX`, alevin, RSEM): most are near a whole number.
     EstimatedCounts,
     /// The logarithm of counts and 1, not normalised.
     LogCounts,
@@ -115,8 +117,9 @@ pub(super) struct Sample {
     n_values: usize,
     n_near: usize,
     largest: f32,
-    /// The first value that is not whole.
-    fraction: Option<f32>,
+    n_fractions: usize,
+    /// The first value that is not whole, and its cell and gene.
+    fraction: Option<(f32, usize, u32)>,
     /// The first value that is too large for a logarithm, and its cell and gene.
     large: Option<(f32, usize, u32)>,
     /// For each of [`BASES`] the sums of the cells that are not empty.
@@ -157,8 +160,9 @@ impl Sample {
             self.n_values += 1;
             self.largest = self.largest.max(value);
             self.n_near += usize::from(value >= 0.5 && (value - value.round()).abs() <= NEAR);
-            if self.fraction.is_none() && !is_whole(value) {
-                self.fraction = Some(value);
+            if !is_whole(value) {
+                self.n_fractions += 1;
+                self.fraction.get_or_insert((value, cell, column));
             }
             if self.large.is_none() && value >= MAX_LOG_VALUE {
                 self.large = Some((value, cell, column));
@@ -203,9 +207,15 @@ impl Sample {
                 target_sum,
             })
         };
-        let Some(fraction) = self.fraction else {
+        let Some((fraction, cell, column)) = self.fraction else {
             return of(ValueKind::Counts, None, None);
         };
+        if self.n_fractions * MIN_FRACTIONS < self.n_values {
+            let problem = format!(
+                "{fraction} is no whole number, but nearly all other values are; wanted counts, or log-normalised values"
+            );
+            return Err((cell, column, problem));
+        }
         let is_near = self.n_values >= MIN_VALUES && self.n_near as f64 >= MIN_NEAR * self.n_values as f64;
         let same = self.same_sums();
         if let Some((large, cell, column)) = self.large {
