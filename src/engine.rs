@@ -6,8 +6,9 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, GpuInfo, GpuOptions};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
-use crate::tasks::{self, AnnotateOptions, Annotation, Embedding, OnProgress, Runner};
+use crate::tasks::{self, AnnotateOptions, Annotation, CellBlock, Embedding, OnProgress, Runner};
 use serde::Serialize;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Rows of one batch at the most: enough to fill a large GPU, little enough that a slow one shows progress.
@@ -276,6 +277,42 @@ impl ScDiVa {
         let n_cols = self.config().hidden_size;
         self.n_losses = 0;
         tasks::embed(self, n_cols, &tokenizer, on_progress).await
+    }
+
+    /// Embeddings, and with a head cell types, of some cells, block after block of [`tasks::BLOCK`] cells: `sink` takes each as soon as it is
+    /// there, so that memory does not grow with the number of cells. `cells` must start at a multiple of that; progress counts them.
+    ///
+    /// # Errors
+    /// As [`ScDiVa::annotate`]; [`Error::Argument`] for cells that the matrix does not have or that start elsewhere; what `sink` says.
+    pub async fn answer_blocks(
+        &mut self,
+        tokenizer: &Tokenizer<'_>,
+        head: Option<&Head>,
+        cells: Range<usize>,
+        on_progress: &mut OnProgress<'_>,
+        sink: &mut dyn FnMut(CellBlock) -> Result<()>,
+    ) -> Result<()> {
+        let n_cells = tokenizer.report().n_cells;
+        let begins_well = cells.is_empty() || cells.start.is_multiple_of(tasks::BLOCK);
+        if cells.start > cells.end || cells.end > n_cells || !begins_well {
+            let problem = format!(
+                "{} to {}; wanted a range of the {n_cells} cells that starts at a multiple of {}",
+                cells.start,
+                cells.end,
+                tasks::BLOCK
+            );
+            return Err(Error::argument("answer_blocks", "cells", problem));
+        }
+        self.n_losses = 0;
+        tasks::answer_blocks(self, tokenizer, head, cells, on_progress, sink).await
+    }
+
+    /// SHA-256 over the names and bytes of all files of the model, in hexadecimal: the same for the same model, wherever it lies.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read.
+    pub fn model_hash(&self) -> Result<String> {
+        self.files.hash()
     }
 
     /// The forward pass on tokens, batch after batch. Source: spec section 3.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/` and the modules of the crate that it may name.
-const MAY_NAME: [(&str, &[&str]); 10] = [
+const MAY_NAME: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("backend", &["error"]),
     ("cells", &["error"]),
@@ -14,6 +14,7 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
     ("gpu", &["error", "backend"]),
     ("model", &["error", "backend", "cells", "read"]),
     ("tasks", &["error", "model", "backend", "cells", "read", "write"]),
+    ("run", &["error", "model", "cells", "write", "tasks"]),
     (
         "engine",
         &["error", "model", "backend", "cells", "read", "write", "tasks", "cpu", "gpu"],
@@ -21,9 +22,10 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that only some files may name.
-const ONLY_IN: [(&str, &[&str]); 7] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("wgpu", &["gpu/"]),
-    ("hdf5_reader", &["read/"]),
+    ("hdf5_reader", &["read/", "write/hdf5/"]),
+    ("arrow_array", &["write/parquet.rs"]),
     ("rten_simd", &["cpu/"]),
     ("rayon", &["cpu/"]),
     ("clap", &["cli/", "cli.rs", "main.rs"]),
@@ -33,7 +35,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
 
 /// Parts of std that fail in wasm, and the files that wasm does not have.
 const NOT_IN_WASM: [&str; 4] = ["std::fs", "std::env", "std::time", "std::process"];
-const NATIVE_ONLY: [&str; 4] = ["read/file.rs", "cli/", "cli.rs", "main.rs"];
+const NATIVE_ONLY: [&str; 5] = ["read/file.rs", "write/file.rs", "cli/", "cli.rs", "main.rs"];
 
 struct Source {
     /// Below `src/`, with `/`.

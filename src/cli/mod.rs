@@ -6,9 +6,13 @@ mod embed;
 mod forward;
 mod info;
 mod input;
+mod inputs;
 mod inspect;
 mod interrupt;
+mod merge;
 mod output;
+mod results;
+mod run;
 mod session;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +36,8 @@ enum Command {
     Annotate(annotate::Annotate),
     /// Cell embeddings
     Embed(embed::Embed),
+    /// Joins the parts of a run that was split with --shard
+    Merge(merge::Merge),
     /// The forward pass on given tokens, to check a checkpoint against another program
     Forward(forward::Forward),
     /// The device and the model in use
@@ -56,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
         match command {
             Command::Annotate(command) => command.run(&session).await,
             Command::Embed(command) => command.run(&session).await,
+            Command::Merge(command) => command.run(),
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,
             Command::Inspect(command) => command.run(&session),
@@ -71,8 +78,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            say_error(&error);
             ExitCode::from(2)
         }
     }
+}
+
+fn say_error(error: &scdiva::Error) {
+    eprintln!("error: {error}");
 }

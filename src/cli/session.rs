@@ -1,11 +1,8 @@
 //! What all commands share: the model, the device, the matrix, the progress.
 
-use super::input::Input;
 use super::interrupt;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use scdiva::cells::CellMatrix;
-use scdiva::read::{self, Files};
 use scdiva::tasks::Progress;
 use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
 use std::io::IsTerminal;
@@ -64,20 +61,6 @@ pub(super) fn describe(device: &DeviceInfo) -> String {
     text
 }
 
-/// Opens a matrix and says what is in it.
-pub(super) fn open_matrix(path: &Path, how: &Input, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
-    let files = Files::from_path(path)?;
-    let matrix = read::open(&files, &how.open_options(), scdiva.vocabulary())?;
-    report(matrix.as_ref(), how, scdiva)?;
-    Ok(matrix)
-}
-
-/// Says what a matrix is to the model, before anything long begins.
-pub(super) fn report(matrix: &dyn CellMatrix, how: &Input, scdiva: &ScDiVa) -> Result<()> {
-    eprintln!("{}", scdiva.tokenizer(matrix, &how.match_options())?.report());
-    Ok(())
-}
-
 /// A bar on stderr when that is a terminal.
 pub(super) fn progress_bar(n_cells: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -91,10 +74,10 @@ pub(super) fn progress_bar(n_cells: usize) -> ProgressBar {
     bar
 }
 
-/// Moves the bar on, until Ctrl-C.
-pub(super) fn show(bar: &ProgressBar) -> impl FnMut(Progress) -> ControlFlow<()> {
-    |progress| {
-        bar.set_position(progress.n_done as u64);
+/// Moves the bar on from `n_before`, until Ctrl-C.
+pub(super) fn show(bar: &ProgressBar, n_before: usize) -> impl FnMut(Progress) -> ControlFlow<()> {
+    move |progress| {
+        bar.set_position((n_before + progress.n_done) as u64);
         if interrupt::requested() {
             ControlFlow::Break(())
         } else {

@@ -4,6 +4,7 @@ use super::config::Config;
 use crate::cells::Vocabulary;
 use crate::error::{Error, Result};
 use crate::read::Source;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -114,6 +115,31 @@ impl ModelFiles {
         Ok(bytes)
     }
 
+    /// SHA-256 over names, sizes and bytes of the model's files, in hexadecimal; where the folder lies, and what else is in it, does not
+    /// count.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read.
+    pub fn hash(&self) -> Result<String> {
+        const PIECE: u64 = 1 << 20;
+        let mut hasher = Sha256::new();
+        let mut piece = Vec::new();
+        let own = |file: &str| ["config.json", "model.safetensors", "vocab.tsv", MOUSE_ORTHOLOGS].contains(&file) || head_name(file).is_some();
+        for (file, source) in self.files.iter().filter(|(file, _)| own(file)) {
+            let size = source.size();
+            hasher.update(format!("{}:{file}:{size}\n", file.len()));
+            for start in (0..size).step_by(1 << 20) {
+                piece.resize(usize::try_from(PIECE.min(size - start)).unwrap_or_default(), 0);
+                source.read_at(start, &mut piece).map_err(|source| Error::Io {
+                    file: self.path(file),
+                    source,
+                })?;
+                hasher.update(&piece);
+            }
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The sizes of the model, without its weights being read.
     ///
     /// # Errors
@@ -144,7 +170,12 @@ impl ModelFiles {
     /// Names of the heads: `NAME` of every `heads/NAME.safetensors`, sorted.
     #[must_use]
     pub fn heads(&self) -> Vec<String> {
-        let stem = |file: &String| Some(file.strip_prefix("heads/")?.strip_suffix(".safetensors")?.to_owned());
-        self.files.keys().filter_map(stem).collect()
+        let names = self.files.keys().filter_map(|file| head_name(file));
+        names.map(str::to_owned).collect()
     }
+}
+
+/// `NAME` of `heads/NAME.safetensors`.
+fn head_name(file: &str) -> Option<&str> {
+    file.strip_prefix("heads/")?.strip_suffix(".safetensors")
 }

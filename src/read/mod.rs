@@ -3,6 +3,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filters;
+mod fingerprint;
 mod h5_column;
 mod h5ad;
 mod hdf5;
