@@ -164,7 +164,14 @@ fn use_up(name: &str, source: Vec<u8>) -> scdiva::Result<usize> {
         Some(&vocabulary),
     )?;
     let matrix = matrix.as_ref();
-    let tokenizer = Tokenizer::new(matrix, &vocabulary, &Preprocess::default(), Serialization::default(), 10)?;
+    let tokenizer = Tokenizer::new(
+        matrix,
+        &vocabulary,
+        &Preprocess::default(),
+        Serialization::default(),
+        10,
+        &Default::default(),
+    )?;
     Ok(tokenizer.tokens(0..matrix.n_cells())?.iter().map(|cell| cell.len()).sum())
 }
 

@@ -3,7 +3,7 @@ import { openAsBlob } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { ScDiVa, ScDiVaError } from "scdiva";
-import { annotateNatively, demo } from "./command.js";
+import { annotateNatively, demo, inspectNatively } from "./command.js";
 import { assertSame, parse } from "./csv.js";
 import { golden } from "./golden.js";
 
@@ -17,6 +17,12 @@ const codeIs = (code, text) => (error) => {
   assert.match(error.message, text);
   return true;
 };
+
+/** For `JSON.parse`: `n_cells` becomes `nCells`. */
+function camelCase(_, value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase()), item]));
+}
 
 test("says what it runs on", async () => {
   assert.deepEqual(await ScDiVa.supported(), { wasm: true, webgpu: false, software: false });
@@ -40,7 +46,7 @@ test("annotates the demo as the command does, from a path, a blob and bytes", as
   assert.ok(progress.length > 2 && progress.at(-1).cellsPerSecond > 0);
 
   const found = await scdiva.inspect(demo);
-  assert.deepEqual(found, JSON.parse(inspectNatively(demo), (_, value) => camelCase(value)));
+  assert.deepEqual(found, JSON.parse(inspectNatively(demo), camelCase));
   for (const part of ["format", "matrix", "notes", "nCells", "nGenes", "droplets", "genes", "values"]) assert.deepEqual(found[part], annotation.report[part]);
   assert.deepEqual({ ...(await scdiva.inspect(await openAsBlob(demo), { name: "blob" })), file: demo }, found);
   assert.deepEqual({ ...(await scdiva.inspect(await readFile(demo))), file: demo }, found);

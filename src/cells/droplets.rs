@@ -47,11 +47,12 @@ pub fn without_empty_droplets(matrix: Box<dyn CellMatrix>, min_counts: Option<u6
         return Ok(matrix);
     };
     let kind = sample.verdict(matrix.log_base(), None).map(|values| values.kind);
-    if !chosen && !(matches!(kind, Ok(ValueKind::Counts)) && is_unfiltered(&sample)) {
-        return Ok(matrix);
-    }
-    if chosen && !kind.as_ref().is_ok_and(|kind| kind.is_counts()) {
+    let holds_counts = kind.is_ok_and(ValueKind::is_counts);
+    if chosen && !holds_counts {
         return Err(wrong(format!("{} holds no counts", matrix.matrix())));
+    }
+    if !(chosen || holds_counts && is_unfiltered(&sample)) {
+        return Ok(matrix);
     }
     let sums = sums(matrix.as_ref())?;
     let min_counts = min_counts.unwrap_or_else(|| threshold(&sums));
@@ -112,7 +113,7 @@ fn sums(matrix: &dyn CellMatrix) -> Result<Vec<u64>> {
     Ok(sums)
 }
 
-/// Cell Ranger's OrdMag, without its resampling.
+/// Cell Ranger's `OrdMag`, without its resampling.
 fn threshold(sums: &[u64]) -> u64 {
     let mut sorted: Vec<u64> = sums.iter().copied().filter(|&sum| sum > 0).collect();
     sorted.sort_unstable_by(|a, b| b.cmp(a));

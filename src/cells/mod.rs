@@ -1,7 +1,7 @@
 //! From a count matrix to tokens: spec section 4.
 //!
 //! A reader gives a [`CellMatrix`]; [`Vocabulary`] says which genes a model knows; [`Tokenizer`] matches the one to the other,
-//! normalises, ranks, and gives [`Tokens`]. Every decision on the way stands in the [`InputReport`]; [`inspect`] says what can be said
+//! normalises, ranks, and gives [`Tokens`]. Every decision on the way stands in the [`InputReport`]; [`inspect()`] says what can be said
 //! about any matrix, also one that cannot be used.
 
 mod droplets;

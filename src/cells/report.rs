@@ -142,16 +142,13 @@ impl GeneReport {
             &self.by_suffix,
             "of these by the name before a number that was added to make it unique",
         );
-        say(
-            &self.merged,
-            "more of the file's genes are one of these again and are added to it",
-        );
-        say(&self.ambiguous, "names mean two genes and are left out");
+        say(&self.merged, "added to another, being the same gene again");
+        say(&self.ambiguous, "left out, since the name means two genes");
         say(
             &self.dates,
-            "names are dates, made from genes such as SEPT2 by a spreadsheet, and are left out",
+            "left out as dates, which a spreadsheet makes of genes such as SEPT2",
         );
-        say(&self.other_genome, "genes of another genome are left out");
+        say(&self.other_genome, "left out, being of another genome");
         lines
     }
 

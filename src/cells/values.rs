@@ -15,11 +15,13 @@ const COUNT_TOLERANCE: f32 = 1e-3;
 const NEAR: f32 = 0.1;
 /// The share of values that are [`NEAR`] a whole number above 0 in estimated counts; in other numbers it is one of five.
 const MIN_NEAR: f64 = 0.75;
+/// Where fewer than one value in this many is not whole, it is a mistake and no estimate.
+const MIN_FRACTIONS: usize = 100;
 /// With fewer values no share says anything.
 const MIN_VALUES: usize = 20;
 /// With fewer cells equal sums may be chance.
 const MIN_CELLS: usize = 5;
-/// Cells have the same sum when nine of ten differ by no more than this from the median.
+/// Cells have the same sum when nine of ten are no further apart than this share of the median.
 const SPREAD: f64 = 0.01;
 
 /// How many cells are looked at to tell what the values are.
@@ -33,7 +35,7 @@ const N_SAMPLED_RUNS: usize = 8;
 pub enum ValueKind {
     /// Whole numbers from 0 on.
     Counts,
-    /// Counts after a correction or by an estimate (SoupX, DecontX, alevin, RSEM): most are near a whole number.
+    /// Counts after a correction or by an estimate (`SoupX`, `DecontX`, alevin, RSEM): most are near a whole number.
     EstimatedCounts,
     /// The logarithm of counts and 1, not normalised.
     LogCounts,
@@ -98,6 +100,16 @@ pub struct ValueReport {
 /// What is summed up per cell, and could be the same for all: the values, and what each logarithm would have been of.
 const BASES: [(Option<f64>, f64); 4] = [(None, 1.0), (Some(E), 1.0), (Some(2.0), LN_2), (Some(10.0), LN_10)];
 
+/// A sum that all cells have.
+#[derive(Debug, Clone, Copy)]
+struct Same {
+    /// Of [`BASES`].
+    base: usize,
+    sum: f64,
+    /// How far nine of ten cells are apart, over their median.
+    spread: f64,
+}
+
 /// Looks at values one by one, to tell in the end what they are.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
@@ -105,14 +117,15 @@ pub(super) struct Sample {
     n_values: usize,
     n_near: usize,
     largest: f32,
-    /// The first value that is not whole.
-    fraction: Option<f32>,
+    n_fractions: usize,
+    /// The first value that is not whole, and its cell and gene.
+    fraction: Option<(f32, usize, u32)>,
     /// The first value that is too large for a logarithm, and its cell and gene.
     large: Option<(f32, usize, u32)>,
     /// For each of [`BASES`] the sums of the cells that are not empty.
     sums: [Vec<f64>; 4],
-    /// For each logarithm whether all values are such of whole numbers.
-    of_counts: [bool; 4],
+    /// For each logarithm how many values are such of whole numbers; `None` when some are not.
+    of_counts: [Option<usize>; 4],
     n_genes: Vec<usize>,
 }
 
@@ -120,7 +133,7 @@ impl Sample {
     /// Looks at about [`N_SAMPLED_CELLS`] cells, all of a small file. The inner error is about the values, the outer about the file.
     pub(super) fn take(matrix: &dyn CellMatrix) -> Result<Result<Self>> {
         let mut sample = Self {
-            of_counts: [true; 4],
+            of_counts: [Some(0); 4],
             ..Self::default()
         };
         for cells in sampled_cells(matrix.n_cells()) {
@@ -147,8 +160,9 @@ impl Sample {
             self.n_values += 1;
             self.largest = self.largest.max(value);
             self.n_near += usize::from(value >= 0.5 && (value - value.round()).abs() <= NEAR);
-            if self.fraction.is_none() && !is_whole(value) {
-                self.fraction = Some(value);
+            if !is_whole(value) {
+                self.n_fractions += 1;
+                self.fraction.get_or_insert((value, cell, column));
             }
             if self.large.is_none() && value >= MAX_LOG_VALUE {
                 self.large = Some((value, cell, column));
@@ -158,7 +172,11 @@ impl Sample {
                 for (i, (_, ln_base)) in BASES.iter().enumerate().skip(1) {
                     let amount = (f64::from(value) * ln_base).exp_m1();
                     sums[i] += amount;
-                    self.of_counts[i] &= is_log_of_count(amount);
+                    self.of_counts[i] = match (self.of_counts[i], is_log_of_count(amount)) {
+                        (Some(n), Some(true)) => Some(n + 1),
+                        (n, None) => n,
+                        (_, Some(false)) | (None, _) => None,
+                    };
                 }
             }
         }
@@ -189,14 +207,20 @@ impl Sample {
                 target_sum,
             })
         };
-        let Some(fraction) = self.fraction else {
+        let Some((fraction, cell, column)) = self.fraction else {
             return of(ValueKind::Counts, None, None);
         };
+        if self.n_fractions * MIN_FRACTIONS < self.n_values {
+            let problem = format!(
+                "{fraction} is no whole number, but nearly all other values are; wanted counts, or log-normalised values"
+            );
+            return Err((cell, column, problem));
+        }
         let is_near = self.n_values >= MIN_VALUES && self.n_near as f64 >= MIN_NEAR * self.n_values as f64;
-        let same: Vec<_> = (0..BASES.len()).filter_map(|i| Some((i, self.same_sum(i)?))).collect();
+        let same = self.same_sums();
         if let Some((large, cell, column)) = self.large {
-            return match same.first() {
-                Some(&(0, sum)) => of(ValueKind::Normalised, None, Some(sum)),
+            return match same.iter().find(|same| same.base == 0) {
+                Some(&Same { sum, .. }) => of(ValueKind::Normalised, None, Some(sum)),
                 _ if is_near => of(ValueKind::EstimatedCounts, None, None),
                 _ => {
                     let sums = quantiles(&self.sums[0]);
@@ -210,15 +234,19 @@ impl Sample {
             };
         }
         let logged = |i: usize, sum| of(ValueKind::LogNormalised, BASES[i].0, Some(sum));
-        if self.sums[0].len() >= MIN_CELLS {
-            let said = same
-                .iter()
-                .find(|(i, _)| *i > 0 && log_base.is_some_and(|base| BASES[*i].0 == Some(nearest(base))));
-            match (same.as_slice(), said) {
-                (&[(0, sum)], _) => return of(ValueKind::Normalised, None, Some(sum)),
-                (&[(i, sum)], _) | (_, Some(&(i, sum))) => return logged(i, sum),
-                _ => {}
-            }
+        let said = || {
+            same.iter()
+                .find(|same| log_base.is_some_and(|base| BASES[same.base].0 == Some(nearest(base))))
+        };
+        let clearest = match same.as_slice() {
+            [only] => Some(only),
+            [first, second, ..] if 10.0 * first.spread < second.spread => Some(first),
+            _ => said(),
+        };
+        match clearest {
+            Some(&Same { base: 0, sum, .. }) => return of(ValueKind::Normalised, None, Some(sum)),
+            Some(&Same { base, sum, .. }) => return logged(base, sum),
+            None => {}
         }
         // Few cells, or cells that are all alike: any base would do, and only a sum that is the model's own is no chance.
         if let Some(target) = target_sum
@@ -231,7 +259,7 @@ impl Sample {
             let order = [log_base.map(nearest), Some(E), Some(2.0), Some(10.0)];
             let base = order.into_iter().flatten().find(|base| {
                 let place = BASES.iter().position(|(other, _)| *other == Some(*base));
-                place.is_some_and(|i| self.of_counts[i])
+                place.is_some_and(|i| self.of_counts[i].is_some_and(|n| n >= MIN_VALUES))
             });
             if base.is_some() {
                 return of(ValueKind::LogCounts, base, None);
@@ -243,11 +271,19 @@ impl Sample {
         of(ValueKind::LogNormalised, log_base.map(nearest), None)
     }
 
-    /// What all cells sum up to, when they do.
-    fn same_sum(&self, base: usize) -> Option<f64> {
-        let [low, median, high] = quantiles(&self.sums[base]);
-        let is_same = self.sums[base].len() >= MIN_CELLS && low >= median * (1.0 - SPREAD) && high <= median * (1.0 + SPREAD);
-        is_same.then_some(median)
+    /// What all cells sum up to, by the bases with which they do; the one with which they do best goes first.
+    fn same_sums(&self) -> Vec<Same> {
+        let mut same: Vec<Same> = (0..BASES.len())
+            .filter(|&base| self.sums[base].len() >= MIN_CELLS)
+            .map(|base| {
+                let [low, sum, high] = quantiles(&self.sums[base]);
+                let spread = (high - low) / sum;
+                Same { base, sum, spread }
+            })
+            .filter(|same| same.sum > 0.0 && same.spread <= SPREAD)
+            .collect();
+        same.sort_by(|a, b| a.spread.total_cmp(&b.spread));
+        same
     }
 
     pub(super) fn report(&self, values: &Values, conversion: Conversion, model_sum: f64) -> ValueReport {
@@ -301,7 +337,7 @@ impl Sample {
                 shown(model_sum)
             ),
             (ValueKind::LogNormalised, _, Some(_)) => format!(
-                "log-normalised, {base} of cells that sum up to {}; brought to what the model was trained on, a sum of {}",
+                "log-normalised, {base} of cells that sum up to {}; brought to ln(1 + x) of cells that sum up to {}, as the model was trained",
                 shown(sum),
                 shown(model_sum)
             ),
@@ -309,21 +345,28 @@ impl Sample {
                 "log-normalised, {base}, of a sum that the file does not tell (its cells do not have one sum, so genes are missing); only the logarithm was \
                  changed to the natural one"
             ),
-            (ValueKind::LogNormalised, _, None) => format!(
-                "log-normalised already, used as they are: neither {} can be told (genes may be missing); the model was trained on ln(1 + x) of cells \
-                 that sum up to {}",
-                if values.log_base.is_some() {
-                    "the sum of the cells"
+            (ValueKind::LogNormalised, _, None) => {
+                let what = if values.log_base.is_some() {
+                    "what the cells sum up to"
                 } else {
-                    "base of the logarithm nor sum of the cells"
-                },
-                shown(model_sum)
-            ),
+                    "the base of the logarithm and what the cells sum up to"
+                };
+                format!(
+                    "log-normalised already, used as they are: {what} cannot be told, as where genes are missing; the model was trained on ln(1 + x) of \
+                     cells that sum up to {}",
+                    shown(model_sum)
+                )
+            }
         }
     }
 }
 
 impl Values {
+    /// What the value is the logarithm of, less 1.
+    fn undone(&self, value: f32) -> f64 {
+        (f64::from(value) * self.log_base.map_or(1.0, f64::ln)).exp_m1()
+    }
+
     /// Holds every single value to what the sample said.
     ///
     /// # Errors
@@ -335,13 +378,9 @@ impl Values {
             ValueKind::LogNormalised | ValueKind::LogCounts if value >= MAX_LOG_VALUE => Err(format!(
                 "{value} is no log-normalised value (below {MAX_LOG_VALUE}), but the values before it are"
             )),
-            ValueKind::LogCounts
-                if value > 0.0 && !is_log_of_count((f64::from(value) * self.log_base.map_or(1.0, f64::ln)).exp_m1()) =>
-            {
-                Err(format!(
-                    "{value} is no logarithm of a count and 1, but the values before it are"
-                ))
-            }
+            ValueKind::LogCounts if value > 0.0 && is_log_of_count(self.undone(value)) == Some(false) => Err(format!(
+                "{value} is no logarithm of a count and 1, but the values before it are"
+            )),
             _ => Ok(()),
         }
     }
@@ -366,10 +405,12 @@ fn is_whole(value: f32) -> bool {
     (value - value.round()).abs() <= COUNT_TOLERANCE
 }
 
-/// A logarithm has about seven digits, of which the number itself keeps fewer the larger it is.
-fn is_log_of_count(amount: f64) -> bool {
+/// Whether a logarithm is one of a count and 1, when what it undoes to is `amount`. It has about seven digits, of which a large number keeps
+/// too few to tell.
+fn is_log_of_count(amount: f64) -> Option<bool> {
     let whole = amount.round();
-    whole >= 1.0 && (amount - whole).abs() <= 1e-3 + 1e-5 * whole
+    let tolerance = 1e-3 + 5e-6 * whole;
+    (tolerance < 0.1).then_some(whole >= 1.0 && (amount - whole).abs() <= tolerance)
 }
 
 /// Neither counts nor what is made of them are ever these.

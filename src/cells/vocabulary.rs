@@ -1,6 +1,6 @@
 //! The genes that a model knows, and what a name means among them.
 
-use super::names::{ensembl_id, is_title, spelling, without_version};
+use super::names::{ensembl_id, genome_prefix, is_title, spelling, without_version};
 use crate::error::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::HashMap;
@@ -258,13 +258,16 @@ impl Vocabulary {
         self.orthologs.is_some()
     }
 
-    /// How many of these names mean exactly one gene.
+    /// How many of these names are those of genes: of this vocabulary, of their orthologs in mouse, or Ensembl ids of any species. For
+    /// telling genes from cells; whether the genes can be used is another question.
     #[must_use]
     pub fn count_known<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> usize {
-        names
-            .into_iter()
-            .filter(|name| matches!(self.find(name, false), Found::Gene(..)))
-            .count()
+        let is_gene = |name: &str| {
+            let is_known = |found| matches!(found, Found::Gene(..));
+            is_known(self.find(name, false)) || is_known(self.find_mouse(name)) || ensembl_id(name).is_some()
+        };
+        let name = |name: &'a str| genome_prefix(name).map_or(name, |(_, _, rest)| rest);
+        names.into_iter().map(name).filter(|name| is_gene(name)).count()
     }
 
     /// An Ensembl id, its version dropped, else a symbol, else an alias, else a symbol in another spelling. A name with two meanings

@@ -1,8 +1,4 @@
 //! How a matrix is read: the same arguments for every command that reads one.
-#![expect(
-    clippy::doc_markdown,
-    reason = "what documents an argument is its help text, which is plain"
-)]
 
 use clap::{Args, ValueEnum};
 use scdiva::cells::{MatchOptions, Species};

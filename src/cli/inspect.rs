@@ -1,8 +1,4 @@
 //! `scdiva inspect`.
-#![expect(
-    clippy::doc_markdown,
-    reason = "what documents an argument is its help text, which is plain"
-)]
 
 use super::Outcome;
 use super::input::Input;

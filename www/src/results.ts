@@ -32,10 +32,10 @@ function reportLines({ file, nCells, nGenes, matrix, notes, droplets, genes, val
   say(genes.byAlias, "of these by a previous symbol or an alias");
   say(genes.bySpelling, "of these in another spelling");
   say(genes.bySuffix, "of these by the name before a number that was added to make it unique");
-  say(genes.merged, "more of the file’s genes are one of these again and were added to it");
-  say(genes.ambiguous, "names mean two genes and were left out");
-  say(genes.dates, "names are dates, made from genes such as SEPT2 by a spreadsheet, and were left out");
-  say(genes.otherGenome, "genes of another genome were left out");
+  say(genes.merged, "added to another, being the same gene again");
+  say(genes.ambiguous, "left out, since the name means two genes");
+  say(genes.dates, "left out as dates, which a spreadsheet makes of genes such as SEPT2");
+  say(genes.otherGenome, "left out, being of another genome");
   lines.push(`Values: ${values.text}`);
   if (values.nEmptyCells > 0) lines.push(`${count(values.nEmptyCells)} of the ${count(values.nSampledCells)} cells that were looked at have no counts`);
   return lines;
