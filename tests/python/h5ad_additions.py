@@ -315,6 +315,16 @@ def theirs(folder):
         a.obsm["X_scdiva_old"] = np.ones((N, 2))
         change(a)
         a.write_h5ad(folder / f"{name}.h5ad")
+    data(matrix()).write_h5ad(folder / "plain.h5ad")
+    resave(folder / "plain.h5ad", folder / "paged.h5ad", fs_strategy="page", fs_persist=True)
+    for name, options in {"twice.h5ad": {}, "twice_latest.h5ad": {"libver": "latest"}}.items():
+        resave(folder / "plain.h5ad", folder / name, **options)
+        with h5py.File(folder / name, "r+") as file:
+            file["uns/obs"] = file["obs"]
+    resave(folder / "plain.h5ad", folder / "elsewhere.h5ad")
+    with h5py.File(folder / "elsewhere.h5ad", "r+") as file:
+        file.move("obs", "cells")
+        file["obs"] = h5py.SoftLink("/cells")
 
 
 def theirs_stay(folder):

@@ -1,5 +1,11 @@
 //! The Python that knows how a file should look: anndata, h5py, pyarrow, as `tests/python/requirements.txt` pins them.
 
+#![expect(
+    unreachable_pub,
+    clippy::panic,
+    reason = "each test file that needs this is a crate of its own; a script that cannot run is a failed test"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
