@@ -1,5 +1,5 @@
 //! The names under which answers about cells are written, defined once: columns of `obs`, which are the columns of every table, keys of
-//! `obsm`, and the key of `uns`. They begin so that no column of the user has one of them, and keep the rules of CELLxGENE.
+//! `obsm`, and the key of `uns`. They begin so that no column of the user has one of them, and keep the rules of `CELLxGENE`.
 
 /// The best cell type: texts.
 pub const CELL_TYPE: &str = "scdiva_cell_type";

@@ -63,7 +63,7 @@ impl<W: Write> TableWriter for CsvTable<W> {
                         self.out.write_field(text.unwrap_or_default())?;
                     }
                     ResultValues::Numbers(numbers) if numbers[row].is_nan() => self.out.write_field("")?,
-                    ResultValues::Numbers(numbers) => self.out.write_field(numbers[row].to_string())?,
+                    ResultValues::Numbers(numbers) => self.out.write_field(shortest(numbers[row]))?,
                     ResultValues::Truths(truths) => self.out.write_field(if truths[row] { "true" } else { "false" })?,
                 }
             }
@@ -78,6 +78,16 @@ impl<W: Write> TableWriter for CsvTable<W> {
             self.write_header(&[])?;
         }
         self.out.into_inner().map_err(csv::IntoInnerError::into_error)?.flush()
+    }
+}
+
+/// The shortest text that gives a number back: 0.25, and 3e-9 instead of 0.000000003.
+fn shortest(number: f32) -> String {
+    let plain = (1e-5..1e16).contains(&number.abs()) || number == 0.0;
+    if plain || number.is_infinite() {
+        number.to_string()
+    } else {
+        format!("{number:e}")
     }
 }
 

@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use std::fmt::{self, Debug, Formatter};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -76,7 +77,16 @@ impl<W: Write + Send> ParquetTable<W> {
 
     fn writer(&mut self, schema: &Arc<Schema>) -> io::Result<&mut ArrowWriter<W>> {
         if let Some(out) = self.out.take() {
-            let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+            // Names of cells and numbers all differ, so that a dictionary of them costs and gives nothing.
+            let mut properties = WriterProperties::builder()
+                .set_compression(Compression::SNAPPY)
+                .set_dictionary_enabled(false);
+            for field in schema.fields() {
+                if matches!(field.data_type(), DataType::Dictionary(..)) {
+                    properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), true);
+                }
+            }
+            let properties = properties.build();
             self.writer = Some(ArrowWriter::try_new(out, Arc::clone(schema), Some(properties))?);
         }
         self.writer

@@ -1,6 +1,7 @@
 """Files of every age and layout to which results are added, and whether they still are what they were.
 
-`make FOLDER` writes them and prints their names; `check OLD NEW` compares a file with its copy that got additions, and opens it with anndata.
+`make FOLDER` writes them and prints their names; `check OLD NEW…` compares those in a folder with their copies in others that got additions, and opens
+these with anndata. `created FOLDER` opens new files.
 """
 
 import sys
@@ -184,7 +185,17 @@ def check_additions(a):
     assert run["columns"] == dict.fromkeys(COLUMNS, "obs") | dict.fromkeys(EMBEDDINGS, "obsm"), run["columns"]
 
 
-def check(old_path, new_path):
+def check(old_folder, *new_folders):
+    for old in sorted(Path(old_folder).glob("*.h5ad")):
+        for new in new_folders:
+            try:
+                check_one(old, Path(new) / old.name)
+            except BaseException:
+                print(old.name, "in", new)
+                raise
+
+
+def check_one(old_path, new_path):
     with h5py.File(old_path) as file:
         old = contents(file)
     with h5py.File(new_path) as file:
@@ -212,7 +223,8 @@ def check(old_path, new_path):
     assert sorted(new) == sorted(old), set(new) ^ set(old)
     for path in old:
         assert new[path] == old[path], (path, new[path], old[path])
-    if not any(path.name.startswith("links") for path in [Path(old_path)]):
+    # anndata itself does not read dangling links.
+    if not old_path.name.startswith("links"):
         opens(new_path)
 
 
@@ -245,6 +257,82 @@ def opens(path):
             del file[f"more {i}"]
     check_additions(anndata.read_h5ad(edited))
     again.unlink(), edited.unlink()
+
+
+def created(folder):
+    """New files of the fixtures' counts, and of what the fixtures of columns say of their cells."""
+    c, g = np.mgrid[0:12, 0:20]
+    x = np.where((c + g) % 3 == 0, 0, (7 * c + 3 * g) % 11)
+    x[4, :] = x[:, 7] = 0
+    x[11, 19] = 70_000
+    cells = [f"cell-{i:02}" for i in range(11)] + ["Zelle-ä"]
+    for path in sorted(Path(folder).glob("*.h5ad")):
+        a = anndata.read_h5ad(path)
+        check_additions(a)
+        assert a.X.format == "csr" and a.X.has_canonical_format and a.X.dtype == "f4", path
+        np.testing.assert_array_equal(a.X.toarray(), x, str(path))
+        assert a.X.nnz == np.count_nonzero(x), (path, a.X.nnz)
+        assert list(a.obs_names) == cells and len(set(a.var_names)) == 20, path
+        with h5py.File(path) as file:
+            assert file["X/data"].compression == "gzip" and file["X/data"].shuffle
+        if path.stem.startswith("columns"):
+            np.testing.assert_array_equal(a.obs["score"], np.arange(12) / 4)
+            np.testing.assert_array_equal(a.obsm["X_umap"], np.arange(24, dtype="f4").reshape(12, 2) / 2)
+            group = [None if i % 4 == 0 else "B cell" if i % 3 else "T cell" for i in range(12)]
+            assert [None if v is np.nan else v for v in a.obs["group"].astype(object)] == group
+            assert list(a.obs["group"].cat.categories)[:2] == ["T cell", "B cell"]
+        a.write_h5ad(path.with_suffix(".again"))
+        check_additions(anndata.read_h5ad(path.with_suffix(".again")))
+
+
+def many(path, n):
+    """A matrix of many chunks: row i has its values at 2 i mod 1000 and the two genes after it."""
+    a = anndata.read_h5ad(path)
+    i = np.arange(int(n))
+    assert a.X.shape == (int(n), 1000) and a.X.nnz == 3 * int(n)
+    np.testing.assert_array_equal(a.X.indptr, 3 * np.arange(int(n) + 1))
+    np.testing.assert_array_equal(a.X.indices.reshape(-1, 3), np.sort((2 * i[:, None] + np.arange(3)) % 1000, axis=1))
+    np.testing.assert_array_equal(a.X.sum(axis=1).A1 if hasattr(a.X.sum(axis=1), "A1") else a.X.sum(axis=1), 3 * (i % 100 + 1))
+    assert list(a.obs_names[[0, -1]]) == ["cell 0", f"cell {int(n) - 1}"]
+    with h5py.File(path, "r+") as file:
+        # libhdf5 walks the whole tree of chunks when it frees it.
+        assert file["X/data"].chunks == (65536,)
+        del file["X"]
+
+
+def theirs(folder):
+    """Files whose user chose names like ours."""
+    folder = Path(folder)
+    for name, change in {
+        "column": lambda a: a.obs.__setitem__("scdiva_confidence", 1.0),
+        "embedding": lambda a: a.obsm.__setitem__("X_scdiva", np.ones((N, 2))),
+        "text": lambda a: a.uns.__setitem__("scdiva", "my notes"),
+        "mapping": lambda a: a.uns.__setitem__("scdiva", {"my": "notes"}),
+        "listed": lambda a: a.uns.__setitem__("scdiva", {"columns": {"cell_type": "obs", "scdiva_old": "obs", "X_scdiva_old": "obsm"}}),
+    }.items():
+        a = data(matrix())
+        a.obs["scdiva_old"] = 1
+        a.obsm["X_scdiva_old"] = np.ones((N, 2))
+        change(a)
+        a.write_h5ad(folder / f"{name}.h5ad")
+    data(matrix()).write_h5ad(folder / "plain.h5ad")
+    resave(folder / "plain.h5ad", folder / "paged.h5ad", fs_strategy="page", fs_persist=True)
+    for name, options in {"twice.h5ad": {}, "twice_latest.h5ad": {"libver": "latest"}}.items():
+        resave(folder / "plain.h5ad", folder / name, **options)
+        with h5py.File(folder / name, "r+") as file:
+            file["uns/obs"] = file["obs"]
+    resave(folder / "plain.h5ad", folder / "elsewhere.h5ad")
+    with h5py.File(folder / "elsewhere.h5ad", "r+") as file:
+        file.move("obs", "cells")
+        file["obs"] = h5py.SoftLink("/cells")
+
+
+def theirs_stay(folder):
+    before, after = [anndata.read_h5ad(Path(folder) / name) for name in ["listed.h5ad", "replaced.h5ad"]]
+    check_additions(after)
+    kept = [name for name in before.obs if name != "scdiva_old"]
+    assert list(after.obs) == kept + COLUMNS and sorted(after.obsm) == EMBEDDINGS
+    pd.testing.assert_frame_equal(after.obs[kept], before.obs[kept])
 
 
 if __name__ == "__main__":

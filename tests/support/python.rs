@@ -6,6 +6,12 @@
     reason = "several test files share this, each uses a part; a failure is a failed test"
 )]
 
+#![expect(
+    unreachable_pub,
+    clippy::panic,
+    reason = "each test file that needs this is a crate of its own; a script that cannot run is a failed test"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -6,8 +6,10 @@ use crate::cells::{CellColumn, CellMatrix, SparseRows};
 use crate::error::{Error, Result};
 use std::io::{self, Read, Seek, Write};
 
-/// Cells that are read at a time.
-const BLOCK_LEN: usize = 256;
+/// Cells that are read first, and at most.
+const BLOCK_LENS: (usize, usize) = (256, 1 << 14);
+/// Values that are read at a time, about: readers decode whole chunks of a file, and large blocks do not ask for one twice.
+const BLOCK_VALUES: usize = 1 << 21;
 
 /// The groups of the file that still get additions; the root does not link to them yet.
 pub(super) struct Written {
@@ -72,8 +74,9 @@ fn counts<F: Read + Write + Seek>(
     let mut n_values: i64 = 0;
     indptr.write(space, &n_values.to_le_bytes()).map_err(failed)?;
     let n_cells = matrix.n_cells();
-    for start in (0..n_cells).step_by(BLOCK_LEN) {
-        let end = n_cells.min(start + BLOCK_LEN);
+    let (mut start, mut block_len) = (0, BLOCK_LENS.0);
+    while start < n_cells {
+        let end = n_cells.min(start + block_len);
         let rows = matrix.read_rows(start..end)?;
         let (mut genes_of_block, mut values_of_block, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for cell in 0..rows.n_rows() {
@@ -86,6 +89,9 @@ fn counts<F: Read + Write + Seek>(
         indptr.write(space, bytemuck::cast_slice(&ends)).map_err(failed)?;
         n_values = ends.last().copied().unwrap_or(n_values);
         progress(end)?;
+        let fits = (end - start).saturating_mul(BLOCK_VALUES) / values_of_block.len().max(1);
+        block_len = fits.clamp(1, BLOCK_LENS.1);
+        start = end;
     }
     let group = |space: &mut Space<F>| -> io::Result<u64> {
         let mut group = Group::default();

@@ -87,7 +87,7 @@ impl<F: Read + Write + Seek + Send + 'static> H5adWriter<F> {
     ///
     /// # Errors
     /// [`Error::File`] when a name exists already, when the file is not an `.h5ad` or is broken, or when it is one that cannot be added
-    /// to, with what the user can do; [`Error::Argument`] for names that AnnData or CELLxGENE do not allow.
+    /// to, with what the user can do; [`Error::Argument`] for names that `AnnData` or `CELLxGENE` do not allow.
     pub fn open(name: &str, file: F, additions: &Additions) -> Result<Self> {
         additions.check()?;
         let existing = Existing::open(name, file)?;
@@ -173,7 +173,7 @@ impl<F: Read + Write + Seek + Send + 'static> H5adWriter<F> {
     ///
     /// # Errors
     /// What the matrix and `progress` say; [`Error::Io`] from `file`; [`Error::File`] when the matrix has a column of a name that is to be
-    /// added; [`Error::Argument`] for names that AnnData or CELLxGENE do not allow.
+    /// added; [`Error::Argument`] for names that `AnnData` or `CELLxGENE` do not allow.
     pub fn create(
         name: &str,
         file: F,
@@ -477,7 +477,7 @@ fn io_error(file: &str, source: io::Error) -> Error {
 }
 
 impl Additions {
-    /// Names that AnnData and CELLxGENE allow, each once.
+    /// Names that `AnnData` and `CELLxGENE` allow, each once.
     fn check(&self) -> Result<()> {
         let refuse = |argument, name: &str, wanted: &str| {
             Err(Error::argument(

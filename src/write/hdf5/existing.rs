@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The only sizes of addresses and lengths that are written today.
 const ADDRESS_SIZE: u8 = 8;
-/// No group of an AnnData file has as many; what declares more is broken.
+/// No group of an `AnnData` file has as many; what declares more is broken.
 const MAX_LINKS: usize = 1 << 20;
 
 /// An open file as hdf5-reader wants it.
@@ -212,7 +212,9 @@ impl<F: Read + Write + Seek + Send + 'static> Existing<F> {
     fn group_at(&self, path: &str, group: &hdf5_reader::group::Group) -> Result<Group> {
         let explain = |error| self.explain(path, error);
         let header = self.file.get_or_parse_header(group.address()).map_err(explain)?;
-        if header.reference_count > 1 {
+        // Written anew it would be another group in its second place.
+        let counted = |message: &HdfMessage| matches!(message, HdfMessage::ReferenceCount(count) if *count > 1);
+        if header.reference_count > 1 || header.messages.iter().any(counted) {
             return Err(self.wrong(path, format_args!("a group that stands in two places; {SAVE_AGAIN}")));
         }
         let mut found = Group::default();

@@ -22,6 +22,12 @@ pub(super) use superblock::Root;
 
 use std::io;
 
+// Numbers go to the file as they lie in memory.
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "HDF5 is written on little-endian machines only"
+);
+
 /// An address that points nowhere.
 const UNDEFINED: u64 = u64::MAX;
 
