@@ -130,14 +130,7 @@ impl Candidates {
     }
 
     /// Takes what is good enough of a tile of products.
-    fn insert(
-        &self,
-        panel: usize,
-        tile: &[PanelRow],
-        keep: usize,
-        best: &mut [Candidate],
-        place: impl Fn(usize) -> usize,
-    ) {
+    fn insert(&self, panel: usize, tile: &[PanelRow], keep: usize, best: &mut [Candidate], place: impl Fn(usize) -> usize) {
         let ids = &self.ids[panel * PANEL..self.ids.len().min((panel + 1) * PANEL)];
         let half_norms = &self.half_norms[panel];
         vectorised(

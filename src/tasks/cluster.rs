@@ -60,7 +60,11 @@ pub fn cluster(neighbours: &Neighbours, options: &ClusterOptions, on_progress: &
     let n_joined = (0..n_cells).filter(|&cell| !neighbours.of(cell).0.is_empty()).count();
     let resolution = options.resolution.unwrap_or_else(|| over_clustering(n_joined));
     if !(resolution > 0.0 && resolution.is_finite()) {
-        return Err(Error::argument("cluster", "resolution", format!("{resolution}, wanted a positive number")));
+        return Err(Error::argument(
+            "cluster",
+            "resolution",
+            format!("{resolution}, wanted a positive number"),
+        ));
     }
     tell(on_progress, 0, n_cells)?;
     let mut leiden = Leiden::new(Graph::jaccard(neighbours), resolution, options.seed);

@@ -57,12 +57,20 @@ impl Graph {
         let finite = neighbours.distances.iter().filter(|d| d.is_finite());
         let (sum, n) = finite.fold((0.0, 0_usize), |(sum, n), &d| (sum + f64::from(d), n + 1));
         let mean = sum / n.max(1) as f64;
-        Self::joined(neighbours, |cell| memberships(neighbours.of(cell).1, mean), |a, b| a + b - a * b)
+        Self::joined(
+            neighbours,
+            |cell| memberships(neighbours.of(cell).1, mean),
+            |a, b| a + b - a * b,
+        )
     }
 
     /// Joins cells to their neighbours. `weights` gives those of a cell's neighbours, `join` makes one of the two of a pair, 0 where only one
     /// is the other's neighbour.
-    fn joined(neighbours: &Neighbours, weights: impl Fn(usize) -> Vec<f32> + Sync, join: impl Fn(f32, f32) -> f32 + Sync) -> Self {
+    fn joined(
+        neighbours: &Neighbours,
+        weights: impl Fn(usize) -> Vec<f32> + Sync,
+        join: impl Fn(f32, f32) -> f32 + Sync,
+    ) -> Self {
         let n_cells = neighbours.n_cells();
         let rows: Vec<Vec<(u32, f32)>> = (0..n_cells)
             .into_par_iter()
@@ -156,4 +164,97 @@ fn memberships(distances: &[f32], mean: f64) -> Vec<f32> {
     let sigma = sigma.max(1e-3 * if nearest.is_some() { own } else { mean });
     let weight = |d: f64| if d > 0.0 { (-d / sigma).exp() as f32 } else { 1.0 };
     beyond.into_iter().map(weight).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cells at 0, 1, 1.5, 3.5, 3.5 and 8 on a line, each with two neighbours; and one that has none.
+    fn line() -> Neighbours {
+        let none = Neighbours::NONE;
+        Neighbours {
+            k: 2,
+            cells: vec![1, 2, 2, 0, 1, 0, 4, 2, 3, 2, 3, 4, none, none],
+            distances: vec![
+                1.0,
+                1.5,
+                0.5,
+                1.0,
+                0.5,
+                1.5,
+                0.0,
+                2.0,
+                0.0,
+                2.0,
+                4.5,
+                4.5,
+                f32::INFINITY,
+                f32::INFINITY,
+            ],
+        }
+    }
+
+    fn edges(graph: &Graph) -> Vec<(u32, u32, f32)> {
+        let edges = (0..)
+            .take(graph.n_nodes())
+            .flat_map(|i| graph.edges(i as usize).map(move |(j, w)| (i, j, w)));
+        edges.filter(|(i, j, _)| i < j).collect()
+    }
+
+    #[test]
+    fn fuzzy_weights_are_those_of_umap_learn() {
+        let graph = Graph::fuzzy(&line());
+        let wanted = [
+            (0, 1, 1.0),
+            (0, 2, 0.8277),
+            (1, 2, 1.0),
+            (2, 3, 1.0),
+            (2, 4, 1.0),
+            (3, 4, 1.0),
+            (3, 5, 1.0),
+            (4, 5, 1.0),
+        ];
+        let got = edges(&graph);
+        assert_eq!(got.len(), wanted.len());
+        for (got, wanted) in got.iter().zip(wanted) {
+            assert!(
+                (got.0, got.1) == (wanted.0, wanted.1) && (got.2 - wanted.2).abs() < 1e-4,
+                "{got:?}, wanted {wanted:?}"
+            );
+        }
+        assert_eq!(graph.edges(6).count(), 0);
+    }
+
+    #[test]
+    fn jaccard_weights_are_shares_of_both_sets() {
+        // {0,1,2} three times; {3,4,2} twice; {5,3,4}.
+        let wanted = [
+            (0, 1, 1.0),
+            (0, 2, 1.0),
+            (1, 2, 1.0),
+            (2, 3, 0.2),
+            (2, 4, 0.2),
+            (3, 4, 1.0),
+            (3, 5, 0.5),
+            (4, 5, 0.5),
+        ];
+        assert_eq!(edges(&Graph::jaccard(&line())), wanted);
+    }
+
+    #[test]
+    fn every_edge_is_there_from_both_ends() {
+        for graph in [Graph::fuzzy(&line()), Graph::jaccard(&line())] {
+            for i in 0..graph.n_nodes() {
+                assert!(graph.edges(i).is_sorted_by(|a, b| a.0 < b.0));
+                for (j, weight) in graph.edges(i) {
+                    let back = graph.edges(j as usize).find(|edge| edge.0 as usize == i);
+                    assert!(
+                        back.is_some_and(|edge| edge.1 == weight),
+                        "{i} - {j}: {weight}, back {back:?}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -61,15 +61,13 @@ impl Votes {
 ///
 /// # Errors
 /// [`Error::Argument`] when the lengths differ, a group is not below `n_groups`, or a share or a probability is not from 0 to 1.
-pub fn vote(
-    groups: &[Option<u32>],
-    n_groups: usize,
-    predictions: &[Option<Prediction>],
-    options: &VoteOptions,
-) -> Result<Votes> {
+pub fn vote(groups: &[Option<u32>], n_groups: usize, predictions: &[Option<Prediction>], options: &VoteOptions) -> Result<Votes> {
     let error = |argument, problem: String| Err(Error::argument("vote", argument, problem));
     if groups.len() != predictions.len() {
-        return error("groups", format!("{} cells, but {} predictions", groups.len(), predictions.len()));
+        return error(
+            "groups",
+            format!("{} cells, but {} predictions", groups.len(), predictions.len()),
+        );
     }
     if let Some(group) = groups.iter().flatten().find(|&&group| group as usize >= n_groups) {
         return error("groups", format!("group {group}, but there are {n_groups}"));

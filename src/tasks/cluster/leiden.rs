@@ -155,7 +155,9 @@ impl<'a> Level<'a> {
             }
             sums.touched.sort_unstable();
             graph.targets.extend(&sums.touched);
-            graph.weights.extend(sums.touched.iter().map(|&other| sums.of[other as usize] as f32));
+            graph
+                .weights
+                .extend(sums.touched.iter().map(|&other| sums.of[other as usize] as f32));
             graph.offsets.push(graph.targets.len());
         }
         Level {

@@ -73,11 +73,7 @@ impl InvertedLists {
         let mut probes = vec![Candidate::NONE; queries.len() * n_probes];
         self.centroids.offer(points, queries, n_probes, &mut probes, |row| row);
         // Which query looks into which list; list by list, so that a list is packed once.
-        let mut visits: Vec<(u32, usize)> = probes
-            .iter()
-            .enumerate()
-            .map(|(i, probe)| (probe.id, i / n_probes))
-            .collect();
+        let mut visits: Vec<(u32, usize)> = probes.iter().enumerate().map(|(i, probe)| (probe.id, i / n_probes)).collect();
         visits.sort_unstable();
         let mut best = vec![Candidate::NONE; queries.len() * keep];
         let mut candidates = Candidates::default();

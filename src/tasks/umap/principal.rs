@@ -28,7 +28,11 @@ pub(super) fn plane(values: &[f32], n_cols: usize, cells: &[u32]) -> Vec<[f32; 2
         }
     }
     // Two vectors at once, kept orthogonal. They start from columns of the identity's neighbourhood: no direction is left out.
-    let start = |offset: usize| (0..n_cols).map(|i| 1.0 + ((i * 7 + offset * 3) % 11) as f64).collect::<Vec<f64>>();
+    let start = |offset: usize| {
+        (0..n_cols)
+            .map(|i| 1.0 + ((i * 7 + offset * 3) % 11) as f64)
+            .collect::<Vec<f64>>()
+    };
     let (mut first, mut second) = (start(0), start(1));
     for _ in 0..ITERATIONS {
         (first, second) = (product(&covariance, &first), product(&covariance, &second));
