@@ -3,7 +3,7 @@
 //! Half the squared distance of a and b, less `|a|² / 2`, which is the same for all candidates of a row, is `|b|² / 2 − a·b`: the *score*.
 //! It depends on the two rows alone, not on where in a tile they lie, so that the answer is the same however the work is cut.
 
-use super::simd::vectorised;
+use super::simd::{sum, vectorised};
 use super::tile::{PANEL, PanelRow, Product, pack_panels, pack_strips, padded_rows};
 use rten_simd::SimdOp;
 use std::cell::RefCell;
@@ -65,7 +65,6 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     /// Makes the rows `ids` the candidates, instead of those before.
-    #[expect(clippy::cast_possible_truncation, reason = "a score is f32")]
     pub(crate) fn pack(&mut self, points: Points<'_>, ids: &[u32]) {
         let n_panels = ids.len().div_ceil(PANEL);
         self.ids.clear();
@@ -75,13 +74,14 @@ impl Candidates {
         self.panels.resize(n_panels * points.n_cols, PanelRow::ZERO);
         self.half_norms.clear();
         self.half_norms.resize(n_panels, PanelRow([f32::INFINITY; PANEL]));
-        for (i, row) in self.rows.chunks_exact(points.n_cols).enumerate() {
-            let norm: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-            self.half_norms[i / PANEL][i % PANEL] = (norm / 2.0) as f32;
-        }
         vectorised(
             #[inline(always)]
-            || pack_panels(&self.rows, points.n_cols, ids.len(), points.n_cols, 1.0, &mut self.panels),
+            || {
+                for (i, row) in self.rows.chunks_exact(points.n_cols).enumerate() {
+                    self.half_norms[i / PANEL][i % PANEL] = sum(row, |x| x * x) / 2.0;
+                }
+                pack_panels(&self.rows, points.n_cols, ids.len(), points.n_cols, 1.0, &mut self.panels);
+            },
         );
     }
 

@@ -30,16 +30,20 @@ pub struct Clusters {
     pub quality: f64,
 }
 
-/// The resolution for clusters that are to be smaller than cell types, so that each may vote for one: as `CellTypist` over-clusters.
+/// The resolution for clusters that are to be smaller than cell types, so that each may vote for one.
+///
+/// It grows with the number of cells as in `CellTypist`, but starts at 8 and 12 instead of 5 and 10. Measured on seven labelled sets of
+/// 230 to 3,500 cells with the embedded model, five seeds each, accuracy and macro-F1: without votes 0.821, 0.831; at 4 0.842, 0.826;
+/// at 5 0.830, 0.813; at 8 0.831, 0.831; at 12 0.831, 0.828; at 30 0.820, 0.828. Larger clusters are right more often and swallow rare types.
 ///
 /// ```
-/// assert_eq!(scdiva::tasks::over_clustering(2_700), 5.0);
+/// assert_eq!(scdiva::tasks::over_clustering(2_700), 8.0);
 /// ```
 #[must_use]
 pub fn over_clustering(n_cells: usize) -> f64 {
     match n_cells {
-        0..5_000 => 5.0,
-        5_000..20_000 => 10.0,
+        0..5_000 => 8.0,
+        5_000..20_000 => 12.0,
         20_000..40_000 => 15.0,
         40_000..100_000 => 20.0,
         100_000..200_000 => 25.0,

@@ -165,3 +165,96 @@ fn memberships(distances: &[f32], mean: f64) -> Vec<f32> {
     let weight = |d: f64| if d > 0.0 { (-d / sigma).exp() as f32 } else { 1.0 };
     beyond.into_iter().map(weight).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cells at 0, 1, 1.5, 3.5, 3.5 and 8 on a line, each with two neighbours; and one that has none.
+    fn line() -> Neighbours {
+        let none = Neighbours::NONE;
+        Neighbours {
+            k: 2,
+            cells: vec![1, 2, 2, 0, 1, 0, 4, 2, 3, 2, 3, 4, none, none],
+            distances: vec![
+                1.0,
+                1.5,
+                0.5,
+                1.0,
+                0.5,
+                1.5,
+                0.0,
+                2.0,
+                0.0,
+                2.0,
+                4.5,
+                4.5,
+                f32::INFINITY,
+                f32::INFINITY,
+            ],
+        }
+    }
+
+    fn edges(graph: &Graph) -> Vec<(u32, u32, f32)> {
+        let edges = (0..)
+            .take(graph.n_nodes())
+            .flat_map(|i| graph.edges(i as usize).map(move |(j, w)| (i, j, w)));
+        edges.filter(|(i, j, _)| i < j).collect()
+    }
+
+    #[test]
+    fn fuzzy_weights_are_those_of_umap_learn() {
+        let graph = Graph::fuzzy(&line());
+        let wanted = [
+            (0, 1, 1.0),
+            (0, 2, 0.8277),
+            (1, 2, 1.0),
+            (2, 3, 1.0),
+            (2, 4, 1.0),
+            (3, 4, 1.0),
+            (3, 5, 1.0),
+            (4, 5, 1.0),
+        ];
+        let got = edges(&graph);
+        assert_eq!(got.len(), wanted.len());
+        for (got, wanted) in got.iter().zip(wanted) {
+            assert!(
+                (got.0, got.1) == (wanted.0, wanted.1) && (got.2 - wanted.2).abs() < 1e-4,
+                "{got:?}, wanted {wanted:?}"
+            );
+        }
+        assert_eq!(graph.edges(6).count(), 0);
+    }
+
+    #[test]
+    fn jaccard_weights_are_shares_of_both_sets() {
+        // {0,1,2} three times; {3,4,2} twice; {5,3,4}.
+        let wanted = [
+            (0, 1, 1.0),
+            (0, 2, 1.0),
+            (1, 2, 1.0),
+            (2, 3, 0.2),
+            (2, 4, 0.2),
+            (3, 4, 1.0),
+            (3, 5, 0.5),
+            (4, 5, 0.5),
+        ];
+        assert_eq!(edges(&Graph::jaccard(&line())), wanted);
+    }
+
+    #[test]
+    fn every_edge_is_there_from_both_ends() {
+        for graph in [Graph::fuzzy(&line()), Graph::jaccard(&line())] {
+            for i in 0..graph.n_nodes() {
+                assert!(graph.edges(i).is_sorted_by(|a, b| a.0 < b.0));
+                for (j, weight) in graph.edges(i) {
+                    let back = graph.edges(j as usize).find(|edge| edge.0 as usize == i);
+                    assert!(
+                        back.is_some_and(|edge| edge.1 == weight),
+                        "{i} - {j}: {weight}, back {back:?}"
+                    );
+                }
+            }
+        }
+    }
+}

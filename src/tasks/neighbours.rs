@@ -24,7 +24,7 @@ impl Default for NeighbourOptions {
     fn default() -> Self {
         Self {
             k: 15,
-            exact_up_to: 30_000,
+            exact_up_to: 20_000,
         }
     }
 }
@@ -72,6 +72,9 @@ const QUERIES: usize = 12_288;
 
 /// Cells that they are compared with at a time: packed they stay in the last cache.
 const CANDIDATES: usize = 2048;
+
+/// Searches for approximate neighbours between two calls of the caller.
+const SEARCHES: usize = 64;
 
 /// Cells of one parallel task.
 const TASK: usize = 96;
@@ -134,7 +137,7 @@ pub fn neighbours(
     } else {
         let lists = InvertedLists::new(points, &ids, on_progress)?;
         let mut n_done = 0;
-        for tasks in lists.tasks().chunks(QUERIES / TASK) {
+        for tasks in lists.tasks().chunks(SEARCHES) {
             let best: Vec<Vec<Candidate>> = tasks.par_iter().map(|queries| lists.search(points, queries, keep)).collect();
             for (queries, best) in tasks.iter().zip(&best) {
                 found.write(points, queries, best);

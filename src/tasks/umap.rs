@@ -134,19 +134,33 @@ fn spread_out(positions: &mut [[f32; 2]], seed: u64) {
     }
 }
 
+/// Fractions of an epoch in whole numbers: additions wrap, comparisons are exact.
+const EPOCH: u32 = 1 << 24;
+
 /// How often each edge pulls in an epoch: the strongest once; never, where it would be less than once in all.
-fn pulls(graph: &Graph, n_epochs: usize) -> Vec<f32> {
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "some hundred epochs; a share of EPOCH"
+)]
+fn pulls(graph: &Graph, n_epochs: usize) -> Vec<u32> {
     let strongest = graph.weights.iter().fold(0.0_f32, |max, &w| max.max(w));
-    #[expect(clippy::cast_precision_loss, reason = "some hundred epochs")]
     let least = strongest / n_epochs as f32;
-    let pulls = |&weight: &f32| if weight >= least { weight / strongest } else { 0.0 };
-    graph.weights.iter().map(pulls).collect()
+    let pulls = |&weight: &f32| {
+        if weight >= least {
+            weight / strongest * EPOCH as f32
+        } else {
+            0.0
+        }
+    };
+    graph.weights.iter().map(|weight| pulls(weight) as u32).collect()
 }
 
 struct Layout {
     graph: Graph,
-    /// `[n_edges]`
-    pulls: Vec<f32>,
+    /// `[n_edges]`: of [`EPOCH`]
+    pulls: Vec<u32>,
     curve: Curve,
     n_epochs: usize,
     seed: u64,
@@ -176,19 +190,22 @@ impl Layout {
         let mut position = positions[cell];
         for edge in self.graph.offsets[cell]..self.graph.offsets[cell + 1] {
             let other = self.graph.targets[edge] as usize;
-            // In umap-learn the two directions of an edge take turns, and each moves both ends: two pulls at either end.
-            let own = self.is_due(edge, cell, other, epoch);
-            for _ in 0..usize::from(own) + usize::from(self.is_due(edge, other, cell, epoch)) {
+            // In umap-learn the two directions of an edge take turns, and each moves both ends: either end is pulled twice.
+            if self.is_due(edge, other, cell, epoch) {
                 let d = difference(position, positions[other]);
                 step(&mut position, d, self.curve.pull(d), rate);
             }
-            if own {
-                for _ in 0..PUSHES {
-                    let other = random.below(positions.len());
-                    if other != cell {
-                        let d = difference(position, positions[other]);
-                        step(&mut position, d, self.curve.push(d), rate);
-                    }
+            if self.is_due(edge, cell, other, epoch) {
+                let pulled = difference(position, positions[other]);
+                let pushed: [[f32; 2]; PUSHES] = std::array::from_fn(|_| match random.below(positions.len()) {
+                    // Nothing pushes itself.
+                    other if other == cell => [0.0; 2],
+                    other => difference(position, positions[other]),
+                });
+                let pushes = self.curve.pushes(pushed);
+                step(&mut position, pulled, self.curve.pull(pulled), rate);
+                for (d, force) in pushed.into_iter().zip(pushes) {
+                    step(&mut position, d, force, rate);
                 }
             }
         }
@@ -196,11 +213,12 @@ impl Layout {
     }
 
     /// Whether an edge, in the direction from one end to the other, pulls in an epoch. Each starts at a time of its own.
-    #[expect(clippy::cast_precision_loss, reason = "24 random bits, some hundred epochs")]
+    #[expect(clippy::cast_possible_truncation, reason = "what a hash is made of may wrap")]
     fn is_due(&self, edge: usize, from: usize, to: usize, epoch: usize) -> bool {
-        let start = (mix((from as u64) << 32 | to as u64) >> 40) as f32 / (1 << 24) as f32;
-        let times = |epoch: usize| (start + epoch as f32 * self.pulls[edge]).floor();
-        times(epoch + 1) > times(epoch)
+        let ends = (from as u32).wrapping_mul(0x9e37_79b9) ^ (to as u32).wrapping_mul(0x85eb_ca6b);
+        let start = ends.wrapping_mul(0xc2b2_ae35) >> 8;
+        let now = start.wrapping_add((epoch as u32).wrapping_mul(self.pulls[edge])) % EPOCH;
+        now + self.pulls[edge] >= EPOCH
     }
 }
 

@@ -47,7 +47,7 @@ impl Votes {
 /// Lets each of `n_groups` groups of cells vote. `groups` `[n_cells]` come from [`cluster`](super::cluster()) or are the categories of a
 /// column, `None` for a cell in none; `predictions` `[n_cells]`, `None` for a cell without one.
 ///
-/// Every vote counts the same. Weighing it by its probability was no better on labelled cells, and worse where a model is wrong and sure.
+/// Every vote counts the same: weighing it by its probability was no better on labelled cells at any resolution, and worse at some.
 ///
 /// ```
 /// use scdiva::model::Prediction;

@@ -11,7 +11,10 @@ const ROUNDS: usize = 8;
 const SAMPLE: usize = 64;
 
 /// Parts that a cell is compared with.
-const PROBES: usize = 24;
+const PROBES: usize = 12;
+
+/// Cells of one search: of many that lie together several look into the same list, which is packed once for them.
+const SEARCH: usize = 512;
 
 /// Cells by the centroid (of k-means) that is nearest to them.
 pub(super) struct InvertedLists {
@@ -63,7 +66,7 @@ impl InvertedLists {
     /// All cells in groups that lie together.
     pub(super) fn tasks(&self) -> Vec<&[u32]> {
         (0..self.offsets.len() - 1)
-            .flat_map(|list| self.list(list).chunks(TASK))
+            .flat_map(|list| self.list(list).chunks(SEARCH))
             .collect()
     }
 
