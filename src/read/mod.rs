@@ -1,27 +1,31 @@
 //! Readers: one file a format. They take a [`Source`], so that the same code reads files, bytes and a browser's blobs.
 
+mod anndata;
+mod column;
+mod container;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filters;
-mod h5_column;
-mod h5ad;
 mod hdf5;
 mod inflate;
 mod loom;
 mod mtx;
+mod numbers;
+mod sparse;
 mod table;
 mod tenx_h5;
 mod zip;
 
 use crate::cells::{CellMatrix, Vocabulary};
 use crate::error::{Error, Result};
+use container::Container;
 use std::fmt::{self, Debug, Formatter};
 use std::io;
 use std::sync::Arc;
 
+pub use anndata::AnnData;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileSource, folder};
-pub use h5ad::H5ad;
 pub use loom::Loom;
 pub use mtx::Mtx;
 pub use table::Table;
@@ -106,7 +110,7 @@ pub struct OpenOptions {
 /// from its cells.
 ///
 /// # Errors
-/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`H5ad::open`] and [`Table::open`]
+/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`AnnData::open`] and [`Table::open`]
 /// say.
 ///
 /// ```
@@ -302,21 +306,21 @@ fn open_one(
 
 /// What an HDF5 file is, is told by what it holds.
 fn open_hdf5(name: &str, source: Arc<dyn Source>, options: &OpenOptions) -> Result<Box<dyn CellMatrix>> {
-    let file = hdf5::File::open(name, source)?;
-    if file.object("X")?.is_none() {
-        if file.object("row_attrs")?.is_some() && file.object("matrix")?.is_some() {
+    let file: Arc<dyn Container> = Arc::new(hdf5::File::open(name, source)?);
+    if file.node("X")?.is_none() {
+        if file.node("row_attrs")?.is_some() && file.node("matrix")?.is_some() {
             return Ok(Box::new(Loom::open(file, options)?));
         }
-        let groups = TenxH5::groups(&file)?;
+        let groups = TenxH5::groups(file.as_ref())?;
         if !groups.is_empty() {
             return Ok(Box::new(TenxH5::open(file, groups, options)?));
         }
-        if file.object("assays")?.is_some() && file.object("cell.names")?.is_some() {
+        if file.node("assays")?.is_some() && file.node("cell.names")?.is_some() {
             let problem = "an .h5seurat file, which is not read; export it in R: SeuratDisk::Convert(file, dest = \"h5ad\")";
             return Err(file.wrong("assays", problem));
         }
     }
-    Ok(Box::new(H5ad::from_file(file, options)?))
+    Ok(Box::new(AnnData::from_container(file, options)?))
 }
 
 /// HDF5 starts at byte 0, or, behind a block of the user's, at 512, 1024, 2048, ….
