@@ -14,6 +14,7 @@ mod numbers;
 mod sparse;
 mod table;
 mod tenx_h5;
+mod zarr;
 mod zip;
 
 use crate::cells::{CellMatrix, Vocabulary};
@@ -133,7 +134,9 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
             let entries = zip::entries(&files.name, source)?;
             open_several(&files.name, &entries, options, vocabulary)
         }
-        [(name, source)] if !matches!(part(name), Some((_, Part::Entries))) => open_one(name, source, options, vocabulary),
+        [(name, source)] if !matches!(part(name), Some((_, Part::Entries))) && !zarr::is_metadata(name) => {
+            open_one(name, source, options, vocabulary)
+        }
         several => open_several(&files.name, several, options, vocabulary),
     }
 }
@@ -188,16 +191,22 @@ fn open_several(
         .filter(|(name, _)| part(name).is_none() && may_be_matrix(name))
         .collect();
     let entries: Vec<_> = of(Part::Entries).collect();
+    let stores = zarr::roots(files);
     let names = || {
         let names = entries.iter().map(|(_, file)| file.0.as_str());
         names
             .chain(others.iter().map(|file| file.0.as_str()))
+            .chain(stores.iter().map(String::as_str))
             .take(8)
             .collect::<Vec<_>>()
             .join(", ")
     };
-    match (entries.as_slice(), others.as_slice()) {
-        (&[(prefix, entries)], []) => {
+    match (entries.as_slice(), others.as_slice(), stores.as_slice()) {
+        ([], [], [root]) => {
+            let store = Arc::new(zarr::Store::open(whole, root, files));
+            Ok(Box::new(AnnData::from_container(store, options)?))
+        }
+        (&[(prefix, entries)], [], []) => {
             // The only one will do, or the one with the same beginning.
             let beside = |wanted: Part, what: &str| {
                 let all: Vec<_> = of(wanted).collect();
@@ -218,12 +227,17 @@ fn open_several(
             }
             Ok(Box::new(Mtx::open(whole, entries.clone(), features, barcodes)?))
         }
-        ([], [(name, source)]) => open_one(name, source, options, vocabulary),
-        ([], []) => Err(Error::file(
+        ([], [(name, source)], []) => open_one(name, source, options, vocabulary),
+        ([], [], []) if files.iter().any(|(name, _)| zarr::is_metadata(name)) => Err(Error::file(
+            whole,
+            "obs, var",
+            "a Zarr store without them; wanted AnnData, as adata.write_zarr(path) makes it",
+        )),
+        ([], [], []) => Err(Error::file(
             whole,
             "files",
             format_args!(
-                "{} files, none of them a matrix; wanted an .h5ad, .csv or .tsv, or matrix.mtx, features.tsv and barcodes.tsv",
+                "{} files, none of them a matrix; wanted an .h5ad, .zarr, .csv or .tsv, or matrix.mtx, features.tsv and barcodes.tsv",
                 files.len()
             ),
         )),
@@ -231,8 +245,8 @@ fn open_several(
             whole,
             "files",
             format_args!(
-                "{} matrices ({}); wanted one: give that file itself",
-                entries.len() + others.len(),
+                "{} matrices ({}); wanted one: give that file or folder itself",
+                entries.len() + others.len() + stores.len(),
                 names()
             ),
         )),
@@ -280,7 +294,7 @@ fn open_one(
         return Err(Error::argument(
             "open",
             "layer",
-            format_args!("{layer}: only HDF5 files have layers"),
+            format_args!("{layer}: only HDF5 files and Zarr stores have layers"),
         ));
     }
     let starts_with = |magic: &[u8]| starts_with(source.as_ref(), magic);

@@ -202,6 +202,10 @@ impl Turned {
 
 /// Some of the indices, all below `n`.
 fn checked_indices(array: &dyn Array, range: Range<usize>, n: usize, what: &str) -> Result<Vec<u32>> {
+    // A whole chunk of zeros would be the first column many times.
+    if n > 1 {
+        array.check_stored(range.clone())?;
+    }
     let first = range.start;
     let check = |(place, &index): (usize, &i64)| match u32::try_from(index) {
         Ok(small) if (small as usize) < n => Ok(small),
