@@ -449,9 +449,12 @@ fn column(file: &dyn Container, table: &str, name: &str) -> Result<Option<Column
             let Some((_, array)) = fields.into_iter().find(|field| field.0 == name) else {
                 return Ok(None);
             };
-            // anndata 0.6 keeps what the codes of a column mean in uns.
-            let categories = (table == "obs").then(|| format!("uns/{name}_categories"));
-            Column::of(file, array, categories.as_deref())
+            // anndata 0.6 keeps what the codes of a column mean elsewhere.
+            let categories = match table {
+                "raw.var" => format!("raw.cat/{name}_categories"),
+                _ => format!("uns/{name}_categories"),
+            };
+            Column::of(file, array, Some(&categories))
         }
         // anndata 0.7 keeps it beside the columns.
         _ => Column::open(

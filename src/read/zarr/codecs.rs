@@ -48,7 +48,7 @@ impl Codec {
             "gzip" => Self::Gzip,
             "zlib" => Self::Zlib,
             "lz4" => Self::Lz4,
-            "crc32c" => Self::Crc32c,
+            "crc32c" if parameters.get("location").is_none_or(|location| location == "end") => Self::Crc32c,
             "shuffle" => parameters
                 .get("elementsize")
                 .and_then(size)
