@@ -1,4 +1,4 @@
-//! AnnData of every age, and as Zarr of both formats, in a folder or a zip archive: what Python wrote is what is read, whatever the codec.
+//! `AnnData` of every age, and as Zarr of both formats, in a folder or a zip archive: what Python wrote is what is read, whatever the codec.
 
 #![expect(
     clippy::unwrap_used,
@@ -313,7 +313,8 @@ fn every_codec_gives_the_same_counts_or_its_name() {
 fn changed(name: &str, file: &str, content: Option<&dyn Fn(Vec<u8>) -> Vec<u8>>) -> Files {
     let mut entries = entries(name);
     let place = entries.iter().position(|(name, _)| name.ends_with(file));
-    let (entry, old) = entries.remove(place.unwrap_or_else(|| panic!("{name} has no {file}")));
+    assert!(place.is_some(), "{name} has no {file}");
+    let (entry, old) = entries.remove(place.unwrap());
     if let Some(content) = content {
         entries.push((entry, content(old)));
     }
@@ -469,7 +470,7 @@ fn folders_and_archives_of_several_or_no_matrices_are_refused() {
     both.extend(entries("zarr_v2.zip"));
     let message = open(&dropped(&both), None).err().unwrap().to_string();
     assert!(
-        message.starts_with("store.zarr: files: 2 matrices (, store.zarr); wanted one"),
+        message.starts_with("store.zarr: files: 2 matrices (store.zarr, store.zarr); wanted one"),
         "{message}"
     );
 

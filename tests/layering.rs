@@ -23,7 +23,7 @@ const MAY_NAME: [(&str, &[&str]); 10] = [
 /// Crates that only some files may name.
 const ONLY_IN: [(&str, &[&str]); 7] = [
     ("wgpu", &["gpu/"]),
-    ("hdf5_reader", &["read/"]),
+    ("hdf5_reader", &["read/hdf5.rs", "read/filters.rs"]),
     ("rten_simd", &["cpu/"]),
     ("rayon", &["cpu/"]),
     ("clap", &["cli/", "cli.rs", "main.rs"]),

@@ -1,4 +1,5 @@
-//! AnnData of every age, in whatever contains it: `X` as CSR, CSC or dense, `obs` and `var` as groups, or as the records of anndata 0.6 and older.
+//! `AnnData` of every age, in whatever contains it: `X` as CSR, CSC or dense, `obs` and `var` as groups, or as the records of anndata 0.6 and
+//! older.
 
 use super::column::Column;
 use super::container::{Array, Container, Kind, Node, Numbers};
@@ -15,8 +16,9 @@ const PIECE_LEN: usize = 1 << 22;
 /// No organism has as many genes or peaks; what declares more is broken.
 const MAX_GENES: usize = 1 << 22;
 
-/// AnnData: a `.h5ad` file or a `.zarr` store. CSR and dense matrices are read block by block. The cells of a CSC matrix are scattered over the whole file: what is
-/// kept of them is how many values each cell has, and a block of rows (at most 1 GiB, in a browser 256 MiB) that is made in one pass.
+/// `AnnData`: a `.h5ad` file or a `.zarr` store. CSR and dense matrices are read block by block. The cells of a CSC matrix are scattered over
+/// the whole file: what is kept of them is how many values each cell has, and a block of rows (at most 1 GiB, in a browser 256 MiB) that is
+/// made in one pass.
 pub struct AnnData {
     file: Arc<dyn Container>,
     format: String,

@@ -1,5 +1,5 @@
 //! What a matrix may be kept in: groups with attributes, and arrays of numbers or texts that are read by range. HDF5 and Zarr are two kinds of
-//! it; what the groups and arrays mean is said by the readers of AnnData, 10x and loom files, once.
+//! it; what the groups and arrays mean is said by the readers of `AnnData`, 10x and loom files, once.
 
 use super::numbers::NumberType;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ pub(super) trait Container: Send + Sync {
     /// As the user calls it.
     fn name(&self) -> &str;
 
-    /// How AnnData's files of this kind end: `.h5ad`.
+    /// How `AnnData`'s files of this kind end: `.h5ad`.
     fn ending(&self) -> &'static str;
 
     /// What stands at a path, if anything; the root at an empty one.

@@ -72,7 +72,8 @@ impl Files {
     /// Zarr store; or, for a `matrix.mtx`, this file and those beside it whose names begin alike.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is not there or cannot be read; [`Error::File`] for a folder of more than a hundred folders.
+    /// [`Error::Io`] when it is not there or cannot be read; [`Error::File`] for a folder of more than a hundred folders,
+    /// or a store of more than a million files.
     pub fn from_path(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let own = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -304,7 +304,7 @@ impl FieldArray {
     fn new(name: &Arc<str>, path: &str, dataset: &Arc<Dataset>, field: CompoundField) -> Self {
         let mut shape = dataset.shape().to_vec();
         if let Datatype::Array { dims, .. } = &field.datatype {
-            shape.extend(dims.iter().copied().map(u64::from));
+            shape.extend(dims.iter().copied());
         }
         Self {
             name: Arc::clone(name),

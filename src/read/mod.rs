@@ -62,7 +62,8 @@ impl<T: AsRef<[u8]> + Send + Sync> Source for T {
     }
 }
 
-/// What the user hands over as one matrix: a file, or several that belong together (a folder, a 10x triplet, what a zip archive holds).
+/// What the user hands over as one matrix: a file, or several that belong together (a folder, a Zarr store, a 10x triplet, what a zip archive
+/// holds).
 #[derive(Clone)]
 pub struct Files {
     name: String,
@@ -196,7 +197,7 @@ fn open_several(
         let names = entries.iter().map(|(_, file)| file.0.as_str());
         names
             .chain(others.iter().map(|file| file.0.as_str()))
-            .chain(stores.iter().map(String::as_str))
+            .chain(stores.iter().map(|root| if root.is_empty() { whole } else { root }))
             .take(8)
             .collect::<Vec<_>>()
             .join(", ")
@@ -245,7 +246,7 @@ fn open_several(
             whole,
             "files",
             format_args!(
-                "{} matrices ({}); wanted one: give that file or folder itself",
+                "{} matrices ({}); wanted one: give that file itself",
                 entries.len() + others.len() + stores.len(),
                 names()
             ),

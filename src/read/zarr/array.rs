@@ -22,7 +22,7 @@ pub(super) struct ZarrArray {
 }
 
 /// A chunk as it is decoded; nothing where it holds the fill value alone.
-type Chunk = Option<Arc<[u8]>>;
+type Chunk = Option<Arc<Vec<u8>>>;
 
 impl ZarrArray {
     pub(super) fn new(files: Arc<Files>, path: &str, layout: Layout) -> Self {
@@ -65,9 +65,10 @@ impl ZarrArray {
     fn chunk(&self, place: &[u64]) -> Result<Chunk> {
         self.kept((Arc::clone(&self.path), place.to_vec()), || {
             let size = self.chunk_size()?;
-            let Some((file, mut bytes)) = self.stored(place)? else {
+            let Some((file, start, stored_size)) = self.located(place)? else {
                 return Ok(None);
             };
+            let mut bytes = self.bytes(&file, start, stored_size)?;
             for codec in &self.layout.codecs {
                 bytes = codec.decode(&bytes).map_err(|undecoded| self.undecoded(&file, &undecoded))?;
             }
@@ -75,7 +76,7 @@ impl ZarrArray {
                 Some(size) if bytes.len() != size => {
                     Err(self.at(&file, format_args!("a chunk of {} bytes; wanted {size}", bytes.len())))
                 }
-                _ => Ok(Some(bytes.into())),
+                _ => Ok(Some(Arc::new(bytes))),
             }
         })
     }
@@ -97,8 +98,8 @@ impl ZarrArray {
         let Some(element_size) = self.layout.stored.size() else {
             return Ok(None);
         };
-        let sizes = self.layout.chunk.iter().map(|&n| usize::try_from(n).ok());
-        let size = sizes.fold(Some(element_size), |size, n| size?.checked_mul(n?));
+        let mut sides = self.layout.chunk.iter();
+        let size = sides.try_fold(element_size, |size, &n| size.checked_mul(usize::try_from(n).ok()?));
         match size.filter(|&size| size <= MAX_CHUNK_SIZE) {
             Some(size) => Ok(Some(size)),
             None => Err(self.wrong(&format_args!(
@@ -109,15 +110,12 @@ impl ZarrArray {
         }
     }
 
-    /// The file of a chunk, and the bytes of it as they stand there.
-    fn stored(&self, place: &[u64]) -> Result<Option<(String, Vec<u8>)>> {
+    /// The file that holds a chunk, and where it begins there and how long it is; nothing if no file does.
+    fn located(&self, place: &[u64]) -> Result<Option<(String, u64, u64)>> {
         let Some(shards) = &self.layout.shards else {
             let file = self.file(place);
-            let Some(source) = self.files.files.get(&file) else {
-                return Ok(None);
-            };
-            let bytes = self.bytes(&file, source.as_ref(), 0, source.size())?;
-            return Ok(Some((file, bytes)));
+            let size = self.files.files.get(&file).map(|source| source.size());
+            return Ok(size.map(|size| (file, 0, size)));
         };
         let shard: Vec<u64> = place.iter().zip(&shards.counts).map(|(place, count)| place / count).collect();
         let file = self.file(&shard);
@@ -144,16 +142,13 @@ impl ZarrArray {
         match entry {
             // So it marks a chunk that is not there.
             Some((u64::MAX, u64::MAX)) => Ok(None),
-            Some((start, size)) => {
-                let bytes = self.bytes(&file, source.as_ref(), start, size)?;
-                Ok(Some((file, bytes)))
-            }
+            Some((start, size)) => Ok(Some((file, start, size))),
             None => Err(self.at(&file, "its list of chunks is too short")),
         }
     }
 
     /// Where the chunks of a shard begin and how long they are, two numbers of 8 bytes each.
-    fn shard_index(&self, file: &str, source: &dyn Source, shards: &Shards) -> Result<Arc<[u8]>> {
+    fn shard_index(&self, file: &str, source: &dyn Source, shards: &Shards) -> Result<Arc<Vec<u8>>> {
         let n_chunks = shards.counts.iter().try_fold(1_u64, |n, &count| n.checked_mul(count));
         let Some(n_chunks) = n_chunks.filter(|&n| n <= MAX_CHUNKS_OF_SHARD) else {
             return Err(self.wrong(&format_args!("{:?} chunks in a shard are too many", shards.counts)));
@@ -169,17 +164,20 @@ impl ZarrArray {
                 ));
             }
         };
-        let mut index = self.bytes(file, source, start, size)?;
+        let mut index = self.bytes(file, start, size)?;
         if shards.index_has_checksum {
             let content = codecs::checked(&index)
                 .ok_or_else(|| self.at(file, "its list of chunks is broken"))?
                 .len();
             index.truncate(content);
         }
-        Ok(index.into())
+        Ok(Arc::new(index))
     }
 
-    fn bytes(&self, file: &str, source: &dyn Source, start: u64, size: u64) -> Result<Vec<u8>> {
+    fn bytes(&self, file: &str, start: u64, size: u64) -> Result<Vec<u8>> {
+        let Some(source) = self.files.files.get(file) else {
+            return Err(self.at(file, "missing"));
+        };
         let fits = start.checked_add(size).is_some_and(|end| end <= source.size());
         match usize::try_from(size).ok().filter(|&size| fits && size <= MAX_CHUNK_SIZE) {
             Some(size) => {
@@ -388,7 +386,7 @@ impl Array for ZarrArray {
         };
         for (place, _) in pieces(&range, usize::try_from(side).unwrap_or(usize::MAX)) {
             let holds_several = len - place * side > 1 && side > 1;
-            if holds_several && self.chunk(&[place])?.is_none() {
+            if holds_several && self.located(&[place])?.is_none() {
                 return Err(self.wrong(&format_args!("chunk {place} is missing. Was the store copied whole?")));
             }
         }

@@ -11,13 +11,13 @@ pub(super) type Key = (Arc<str>, Vec<u64>);
 
 #[derive(Default)]
 pub(super) struct Cache {
-    chunks: HashMap<Key, (Arc<[u8]>, u64)>,
+    chunks: HashMap<Key, (Arc<Vec<u8>>, u64)>,
     size: usize,
     uses: u64,
 }
 
 impl Cache {
-    pub(super) fn get(&mut self, key: &Key) -> Option<Arc<[u8]>> {
+    pub(super) fn get(&mut self, key: &Key) -> Option<Arc<Vec<u8>>> {
         self.uses += 1;
         let (chunk, last_use) = self.chunks.get_mut(key)?;
         *last_use = self.uses;
@@ -25,7 +25,7 @@ impl Cache {
     }
 
     /// Keeps a chunk, and forgets those that were used longest ago.
-    pub(super) fn put(&mut self, key: Key, chunk: Arc<[u8]>) {
+    pub(super) fn put(&mut self, key: Key, chunk: Arc<Vec<u8>>) {
         while self.size + chunk.len() > MAX_SIZE && !self.chunks.is_empty() {
             let oldest = self.chunks.iter().min_by_key(|(_, (_, last_use))| last_use);
             let oldest = oldest.map(|(key, _)| key.clone());
@@ -50,12 +50,12 @@ mod tests {
         let mut cache = Cache::default();
         let key = |place: u64| -> Key { ("X".into(), vec![place]) };
         for place in 0..5 {
-            cache.put(key(place), vec![0; MAX_SIZE / 4].into());
+            cache.put(key(place), Arc::new(vec![0; MAX_SIZE / 4]));
             assert!(cache.get(&key(0)).is_some(), "used again and again");
         }
         let kept: Vec<u64> = (0..5).filter(|&place| cache.get(&key(place)).is_some()).collect();
         assert_eq!(kept, [0, 2, 3, 4]);
-        cache.put(key(9), vec![0; 2 * MAX_SIZE].into());
+        cache.put(key(9), Arc::new(vec![0; 2 * MAX_SIZE]));
         assert!(cache.get(&key(9)).is_some() && cache.get(&key(4)).is_none());
         assert_eq!(cache.size, 2 * MAX_SIZE);
     }

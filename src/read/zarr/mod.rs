@@ -13,7 +13,7 @@ use array::ZarrArray;
 use cache::Cache;
 use metadata::Layout;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +30,8 @@ pub(super) fn is_metadata(name: &str) -> bool {
     [ARRAY_V2, GROUP_V2, NODE_V3].contains(&own)
 }
 
-/// The folders that hold AnnData, by the names of all files: those with `obs` and `var`. The one that holds the rest is called ``.
+/// The folders that hold `AnnData`, by the names of all files: those with `obs` and `var`. The one that all
+/// files are in has an empty name.
 pub(super) fn roots(files: &[(String, Arc<dyn Source>)]) -> Vec<String> {
     let root_of = |part: &str, name: &str| {
         let folder = name.rsplit_once('/').filter(|_| is_metadata(name))?.0;
@@ -38,11 +39,9 @@ pub(super) fn roots(files: &[(String, Arc<dyn Source>)]) -> Vec<String> {
         (root.is_empty() || root.ends_with('/')).then(|| root.trim_end_matches('/').to_owned())
     };
     let of = |part: &'static str| files.iter().filter_map(move |(name, _)| root_of(part, name));
-    let with_var: Vec<String> = of("var").collect();
-    let mut roots: Vec<String> = of("obs").filter(|root| with_var.contains(root)).collect();
-    roots.sort();
-    roots.dedup();
-    roots
+    let with_var: BTreeSet<String> = of("var").collect();
+    let with_obs: BTreeSet<String> = of("obs").collect();
+    with_obs.intersection(&with_var).cloned().collect()
 }
 
 /// A store of groups and arrays.
