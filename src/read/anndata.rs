@@ -73,8 +73,8 @@ impl AnnData {
     /// `X` that holds counts is taken, or else the first that holds log-normalised values; [`CellMatrix::notes`] say so when it is not `X`.
     ///
     /// # Errors
-    /// [`Error::File`] with the path inside the file: cut off or broken, no matrix, no layer of this name, no cells or no genes, sizes
-    /// that do not fit together, numbers of a type or compression that cannot be read; [`Error::Io`].
+    /// [`crate::Error::File`] with the path inside the file: cut off or broken, no matrix, no layer of this name, no cells or no genes, sizes
+    /// that do not fit together, numbers of a type or compression that cannot be read; [`crate::Error::Io`].
     pub fn open(name: &str, source: Arc<dyn Source>, options: &OpenOptions) -> Result<Self> {
         Self::from_container(Arc::new(hdf5::File::open(name, source)?), options)
     }
@@ -225,7 +225,7 @@ impl CellMatrix for AnnData {
     fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows> {
         check_rows(&cells, self.n_cells())?;
         match &self.rows {
-            Rows::Csr(sparse) => sparse.rows(cells, self.n_genes),
+            Rows::Csr(sparse) => sparse.rows(cells),
             Rows::Dense(array) => read_dense(array.as_ref(), cells, self.n_genes),
             Rows::Csc(turned) => turned.rows(cells),
         }
@@ -342,9 +342,9 @@ fn open_matrix(file: &dyn Container, path: &str, n_cells: usize, (var, n_genes):
     }
     match dense {
         Some(array) => Ok(Rows::Dense(array)),
-        None if by_row => Ok(Rows::Csr(Sparse::open(file, path, n_cells)?)),
+        None if by_row => Ok(Rows::Csr(Sparse::open(file, path, n_cells, n_genes)?)),
         None => {
-            let sparse = Sparse::open(file, path, n_genes)?;
+            let sparse = Sparse::open(file, path, n_genes, n_cells)?;
             Ok(Rows::Csc(Turned::open(sparse, n_cells, n_genes)?))
         }
     }

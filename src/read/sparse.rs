@@ -18,11 +18,13 @@ pub(super) struct Sparse {
     /// One more than rows (CSR) or columns (CSC); rises from 0 to the number of values.
     indptr: Arc<dyn Array>,
     n_values: usize,
+    /// Places in a row of CSR, in a column of CSC.
+    width: usize,
 }
 
 impl Sparse {
-    /// `n` is the number of rows of CSR, of columns of CSC.
-    pub(super) fn open(file: &dyn Container, path: &str, n: usize) -> Result<Self> {
+    /// `n` is the number of rows of CSR, of columns of CSC; `width` that of the others.
+    pub(super) fn open(file: &dyn Container, path: &str, n: usize, width: usize) -> Result<Self> {
         let (data, n_values) = file.list(&format!("{path}/data"), Kind::Value)?;
         let (indices, n_indices) = file.list(&format!("{path}/indices"), Kind::Index)?;
         if n_indices != n_values {
@@ -39,6 +41,7 @@ impl Sparse {
             indices,
             indptr,
             n_values,
+            width,
         };
         let last = sparse.offsets(n..n)?.first().copied();
         sparse.offsets(0..0)?;
@@ -63,22 +66,29 @@ impl Sparse {
                 let problem = format_args!("{found} at {place}, after {before}; wanted numbers that rise from 0 to {n_values}");
                 return Err(self.indptr.wrong(&problem));
             };
+            // So that no broken file makes a row of all the memory.
+            if !offsets.is_empty() && offset - before > self.width {
+                let problem = format_args!(
+                    "{found} at {place}, after {before}; wanted no more than {} values between",
+                    self.width
+                );
+                return Err(self.indptr.wrong(&problem));
+            }
             offsets.push(offset);
         }
         Ok(offsets)
     }
 
     /// Some rows of CSR.
-    pub(super) fn rows(&self, rows: Range<usize>, n_columns: usize) -> Result<SparseRows> {
+    pub(super) fn rows(&self, rows: Range<usize>) -> Result<SparseRows> {
         let offsets = self.offsets(rows)?;
         let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) else {
             return Ok(SparseRows::default());
         };
-        let values = self.data.values(start..end)?;
         Ok(SparseRows {
             offsets: offsets.iter().map(|&offset| offset - start).collect(),
-            genes: checked_indices(self.indices.as_ref(), start..end, n_columns, "gene")?,
-            values,
+            genes: checked_indices(self.indices.as_ref(), start..end, self.width, "gene")?,
+            values: self.data.values(start..end)?,
         })
     }
 }
@@ -109,7 +119,7 @@ impl Turned {
             offsets,
             block: Mutex::new((0, Arc::new(SparseRows::default()))),
         };
-        for piece in turned.pieces() {
+        for piece in pieces(turned.sparse.n_values) {
             for cell in turned.cells(piece)? {
                 turned.offsets[cell as usize + 1] += 1;
             }
@@ -118,14 +128,6 @@ impl Turned {
             turned.offsets[cell + 1] += turned.offsets[cell];
         }
         Ok(turned)
-    }
-
-    fn pieces(&self) -> Vec<Range<usize>> {
-        let n_values = self.sparse.n_values;
-        (0..n_values)
-            .step_by(PIECE_LEN)
-            .map(|start| start..n_values.min(start + PIECE_LEN))
-            .collect()
     }
 
     fn cells(&self, piece: Range<usize>) -> Result<Vec<u32>> {
@@ -177,7 +179,7 @@ impl Turned {
         genes.resize(len, 0);
         values.resize(len, 0.0);
         let (mut next, mut gene) = (offsets.clone(), 0);
-        for piece in self.pieces() {
+        for piece in pieces(self.sparse.n_values) {
             let cells = self.cells(piece.clone())?;
             let data = self.sparse.data.values(piece.clone())?;
             for ((place, cell), value) in piece.zip(cells).zip(data) {
@@ -198,6 +200,12 @@ impl Turned {
         }
         Ok(SparseRows { offsets, genes, values })
     }
+}
+
+/// All values, some at a time.
+fn pieces(n_values: usize) -> impl Iterator<Item = Range<usize>> {
+    let starts = (0..n_values).step_by(PIECE_LEN);
+    starts.map(move |start| start..n_values.min(start + PIECE_LEN))
 }
 
 /// Some of the indices, all below `n`.

@@ -110,6 +110,9 @@ impl Stored {
     }
 }
 
+/// A text that stands for every one that is not there; a longer one would fill the memory.
+const MAX_FILL_SIZE: usize = 256;
+
 /// What a chunk that is not there holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fill {
@@ -333,7 +336,7 @@ fn fill(value: Option<&Value>, stored: &Stored) -> Fill {
     let bytes = match stored {
         Stored::Text => {
             return match value {
-                Value::String(text) => Fill::Text(text.clone()),
+                Value::String(text) if text.len() <= MAX_FILL_SIZE => Fill::Text(text.clone()),
                 Value::Null | Value::Number(_) => Fill::Text(String::new()),
                 _ => unknown(),
             };
