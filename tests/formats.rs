@@ -278,6 +278,11 @@ fn broken_numbers_are_refused_with_file_and_place() {
     let cases = [
         (with(&indptr, 3, 2), "X/indptr: 2 at 3, after", "wanted numbers that rise"),
         (with(&indptr, 0, 1), "X/indptr: 1 at 0", "wanted numbers that rise from 0"),
+        (
+            with(&indptr, 2, 60),
+            "X/indptr: 60 at 2, after",
+            "wanted no more than 20 values between",
+        ),
         (with(&indptr, 2, -7), "X/indptr: -7 at 2", "wanted numbers that rise"),
         (
             with(&indptr, last, 1_000_000),

@@ -3,11 +3,13 @@
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "in what the tests share a failure is a failed test; there are twelve cells"
 )]
 
 use scdiva::cells::{CellColumn, CellMatrix};
 use scdiva::read::{self, FileSource, Files, OpenOptions};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -206,53 +208,184 @@ fn loom_files_give_rows_of_cells() {
     assert_eq!(dense(doubled.as_ref(), 12), twice);
 }
 
-/// Reads every row of every HDF5 file under the folder `SCDIVA_DATA`; without it, says that nothing was tested.
-#[test]
-fn every_file_at_hand_opens() {
-    let Some(folder) = std::env::var_os("SCDIVA_DATA") else {
-        eprintln!("SCDIVA_DATA is not set: no files but the fixtures were tested");
-        return;
+/// A matrix of a file and the names of its cells, as the crate hdf5-pure reads them, or why it cannot.
+fn second_reader(file: &hdf5_pure::File, part: &str, n_genes: usize) -> Result<(Vec<Vec<f32>>, Vec<String>), String> {
+    let dataset = |path: &str| file.dataset(path).map_err(|error| format!("{path}: {error}"));
+    let numbers = |path: &str| -> Result<Vec<f64>, String> {
+        let dataset = dataset(path)?;
+        let n: u64 = dataset.shape().map_err(|error| error.to_string())?.iter().product();
+        let numbers = dataset.read_f64().map_err(|error| format!("{path}: {error}"))?;
+        // Of f16 it gives nothing, and no error.
+        if numbers.len() as u64 == n {
+            Ok(numbers)
+        } else {
+            Err(format!("{path}: {} numbers of {n}", numbers.len()))
+        }
     };
-    let mut folders = vec![std::path::PathBuf::from(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|end| ["h5ad", "h5", "loom"].iter().any(|known| end == *known))
-            {
-                let start = std::time::Instant::now();
-                let source = Arc::new(FileSource::open(&path).unwrap());
-                let name = path.display().to_string();
-                let matrix = read::open(&Files::one(&name, source), &OpenOptions::default(), None).unwrap();
-                let (mut n_values, mut n_names) = (0, 0);
-                for first in (0..matrix.n_cells()).step_by(512) {
-                    let cells = first..matrix.n_cells().min(first + 512);
-                    n_names += matrix.cell_names(cells.clone()).unwrap().len();
-                    n_values += matrix.read_rows(cells).unwrap().values.len();
-                }
-                assert_eq!(n_names, matrix.n_cells());
-                let unread = matrix
-                    .cell_columns()
-                    .iter()
-                    .filter(|name| matrix.cell_column(name).unwrap().is_none())
-                    .count();
-                for name in matrix.embeddings() {
-                    assert!(matrix.embedding(name).unwrap().is_some());
-                }
-                eprintln!(
-                    "{name}: {} cells, {} genes, {n_values} values of {} in {:?}; {unread} of {} columns unread; {:?} {:?}",
-                    matrix.n_cells(),
-                    matrix.n_genes(),
-                    matrix.matrix(),
-                    start.elapsed(),
-                    matrix.cell_columns().len(),
-                    matrix.matrices(),
-                    matrix.notes()
-                );
+    let names = dataset("obs/_index")?.read_string().map_err(|error| error.to_string())?;
+    let mut rows = vec![vec![0.0; n_genes]; names.len()];
+    if let Ok(group) = file.group(part) {
+        let attributes = group.attrs().map_err(|error| error.to_string())?;
+        let by_column = format!("{:?}", attributes.get("encoding-type")).contains("csc");
+        let (data, indices, indptr) = (
+            numbers(&format!("{part}/data"))?,
+            numbers(&format!("{part}/indices"))?,
+            numbers(&format!("{part}/indptr"))?,
+        );
+        for (i, ends) in indptr.windows(2).enumerate() {
+            for place in ends[0] as usize..ends[1] as usize {
+                let j = indices[place] as usize;
+                let (cell, gene) = if by_column { (j, i) } else { (i, j) };
+                rows[cell][gene] += data[place] as f32;
             }
+        }
+    } else {
+        let dense = numbers(part)?;
+        for (row, numbers) in rows.iter_mut().zip(dense.chunks_exact(n_genes)) {
+            *row = numbers.iter().map(|&number| number as f32).collect();
+        }
+    }
+    Ok((rows, names))
+}
+
+#[test]
+fn a_second_reader_finds_the_same_matrix_and_names() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let (mut n_compared, mut not_read) = (0, Vec::new());
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".h5ad") || name.ends_with(".h5ad.zip"))
+        .collect();
+    names.sort();
+    for name in names {
+        let mut bytes = std::fs::read(folder.join(&name)).unwrap();
+        if name.ends_with(".zip") {
+            let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+            let mut content = Vec::new();
+            flate2::read::DeflateDecoder::new(archive.by_index_raw(0).unwrap())
+                .read_to_end(&mut content)
+                .unwrap();
+            bytes = content;
+        }
+        let file = hdf5_pure::File::from_bytes(bytes).unwrap();
+        for part in open(&name, None).unwrap().matrices() {
+            let matrix = open(&name, Some(part)).unwrap();
+            match second_reader(&file, part, matrix.n_genes()) {
+                Ok((rows, cells)) => {
+                    assert_eq!(dense(matrix.as_ref(), 5), rows, "{name} {part}");
+                    assert_eq!(matrix.cell_names(0..matrix.n_cells()).unwrap(), cells, "{name}");
+                    n_compared += 1;
+                }
+                Err(reason) => not_read.push((name.clone(), reason)),
+            }
+        }
+    }
+    // obs as records; f16; chunks as HDF5 2.0 writes them when asked for its latest layout.
+    let is_latest = |name: &str| name.ends_with("_gzip.h5ad") && name.starts_with("small") || name == "filters.h5ad";
+    let others: Vec<_> = not_read.iter().filter(|(name, _)| !is_latest(name)).collect();
+    let mut names: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
+    names.dedup();
+    let wanted = ["age_0.6.h5ad.zip", "columns_0.6.h5ad", "legacy.h5ad", "small_f16.h5ad"];
+    assert_eq!(names, wanted, "{not_read:?}");
+    assert_eq!(n_compared, 20, "{not_read:?}");
+}
+
+/// What is not read says how it can be exported.
+#[test]
+fn formats_of_r_say_how_to_export() {
+    let seurat = open("seurat.h5seurat", None).err().unwrap().to_string();
+    assert!(
+        seurat.contains("an .h5seurat file, which is not read; export it in R: SeuratDisk::Convert(file, dest = \"h5ad\")"),
+        "{seurat}"
+    );
+    // Uncompressed, compressed by gzip as saveRDS does by default, and by bzip2 and xz.
+    for (name, bytes) in [
+        ("pbmc", &b"X\n\0\0\0\x03"[..]),
+        ("pbmc", b"RDX3\nX\n"),
+        ("pbmc.rds", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        ("pbmc.RData", b"BZh91AY"),
+        ("pbmc.rda", b"\xfd7zXZ\0"),
+    ] {
+        let files = Files::one(name, Arc::new(bytes.to_vec()));
+        let message = read::open(&files, &OpenOptions::default(), None).err().unwrap().to_string();
+        let wanted = format!("{name}: byte 0: an R object; save it from R with ");
+        assert!(
+            message.starts_with(&wanted) && message.contains("zellkonverter::writeH5AD"),
+            "{message}"
+        );
+    }
+}
+
+/// Shape and sums of every matrix of many files, as `tests/fixtures/data.py` found them: in `SCDIVA_DATA`, or beside the repository.
+#[test]
+fn every_file_at_hand_has_the_sums_that_python_found() {
+    let folder = std::env::var_os("SCDIVA_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        std::path::PathBuf::from,
+    );
+    if !folder.is_dir() {
+        eprintln!(
+            "SKIPPED: {} is not there: no files but the fixtures were tested",
+            folder.display()
+        );
+        return;
+    }
+    let table = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data.tsv")).unwrap();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let &[
+            name,
+            layer,
+            n_cells,
+            n_genes,
+            n_values,
+            sum,
+            sum_by_place,
+            last_cell,
+            last_gene,
+        ] = fields.as_slice()
+        else {
+            panic!("{line}");
+        };
+        let files = Files::from_path(&folder.join(name)).unwrap();
+        let mut options = OpenOptions::default();
+        options.layer = Some(layer.to_owned());
+        let matrix = read::open(&files, &options, None).unwrap();
+        let shape = [matrix.n_cells(), matrix.n_genes()].map(|n| n.to_string());
+        assert_eq!(shape, [n_cells, n_genes], "{name} {layer}");
+        let (mut n, mut found, mut by_place) = (0, 0.0, 0.0);
+        for first in (0..matrix.n_cells()).step_by(512) {
+            let rows = matrix.read_rows(first..matrix.n_cells().min(first + 512)).unwrap();
+            for row in 0..rows.n_rows() {
+                let (genes, values) = rows.row(row);
+                for (&gene, &value) in genes.iter().zip(values) {
+                    n += usize::from(value != 0.0);
+                    found += f64::from(value);
+                    by_place += f64::from(value) * f64::from((first + row) as u32 % 97 + 1) * f64::from(gene % 89 + 1);
+                }
+            }
+        }
+        assert_eq!(n.to_string(), n_values, "{name} {layer}");
+        for (found, wanted) in [(found, sum), (by_place, sum_by_place)] {
+            let wanted: f64 = wanted.parse().unwrap();
+            assert!(
+                (found - wanted).abs() <= 1e-9 * wanted.abs(),
+                "{name} {layer}: {found}; wanted {wanted}"
+            );
+        }
+        let n_cells = matrix.n_cells();
+        assert_eq!(matrix.cell_names(n_cells - 1..n_cells).unwrap(), [last_cell], "{name}");
+        assert_eq!(
+            matrix.gene_columns()[0].genes.last().map(String::as_str),
+            Some(last_gene),
+            "{name}"
+        );
+        for column in matrix.cell_columns() {
+            assert!(matrix.cell_column(column).unwrap().is_some(), "{name}: {column}");
+        }
+        for embedding in matrix.embeddings() {
+            assert!(matrix.embedding(embedding).unwrap().is_some(), "{name}: {embedding}");
         }
     }
 }

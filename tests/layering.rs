@@ -25,7 +25,7 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
 /// Crates that only some files may name.
 const ONLY_IN: [(&str, &[&str]); 8] = [
     ("wgpu", &["gpu/"]),
-    ("hdf5_reader", &["read/", "write/hdf5/"]),
+    ("hdf5_reader", &["read/hdf5.rs", "read/filters.rs", "write/hdf5/"]),
     ("arrow_array", &["write/parquet.rs"]),
     ("rten_simd", &["cpu/"]),
     (

@@ -4,7 +4,7 @@ use super::{Files, Part, Source, may_be_matrix, part};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file, read at any place without moving a cursor, so that threads can share it.
@@ -44,37 +44,41 @@ impl FileSource {
 
 /// Folders inside a folder that are looked into.
 const MAX_FOLDERS: usize = 100;
+/// Files of a Zarr store, and folders in folders of it.
+const MAX_CHUNKS: usize = 1 << 20;
+const MAX_DEPTH: usize = 16;
+
+/// A file that is open only while it is read: a Zarr store has more files than a process may have open.
+struct ClosedFile {
+    path: PathBuf,
+    size: u64,
+}
+
+impl Source for ClosedFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(out)
+    }
+}
 
 impl Files {
-    /// What stands at a path: a file; a folder with its subfolders, of which what may be a matrix by its name is taken; or, for a
-    /// `matrix.mtx`, this file and those beside it whose names begin alike.
+    /// What stands at a path: a file; a folder with its subfolders, of which what may be a matrix by its name is taken, and all of a
+    /// Zarr store; or, for a `matrix.mtx`, this file and those beside it whose names begin alike.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is not there or cannot be read; [`Error::File`] for a folder of more than a hundred folders.
+    /// [`Error::Io`] when it is not there or cannot be read; [`Error::File`] for a folder of more than a hundred folders,
+    /// or a store of more than a million files.
     pub fn from_path(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let own = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() {
-            let mut folders = vec![String::new()];
-            for entry in std::fs::read_dir(path).map_err(|source| Error::Io {
-                file: name.clone(),
-                source,
-            })? {
-                let entry = entry.map_err(|source| Error::Io {
-                    file: name.clone(),
-                    source,
-                })?;
-                if let Some(folder) = entry.file_name().to_str().filter(|_| entry.path().is_dir()) {
-                    folders.push(folder.to_owned());
-                }
-            }
-            if folders.len() > MAX_FOLDERS {
-                let problem = format!("{} folders inside; wanted the folder of one matrix", folders.len() - 1);
-                return Err(Error::file(name, "folder", problem));
-            }
-            folders.sort();
-            let files = names_in(path, &folders)?;
-            return Self::some(&name, path, &files);
+            return Self::from_folder(&name, path);
         }
         if let Some((prefix, Part::Entries)) = part(own) {
             let folder = path
@@ -97,6 +101,42 @@ impl Files {
         Ok(Self::one(&name, Arc::new(FileSource::open(path)?)))
     }
 
+    fn from_folder(name: &str, path: &Path) -> Result<Self> {
+        let is_store = |folder: &Path| {
+            [".zgroup", "zarr.json"]
+                .into_iter()
+                .any(|metadata| folder.join(metadata).is_file())
+        };
+        if is_store(path) {
+            let mut files = Vec::new();
+            all_in(path, "", MAX_DEPTH, &mut files)?;
+            return Ok(Self::many(name, files));
+        }
+        let (mut folders, mut stores) = (vec![String::new()], Vec::new());
+        let failed = |source| Error::Io {
+            file: name.to_owned(),
+            source,
+        };
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if let Some(folder) = entry.file_name().to_str().filter(|_| entry.path().is_dir()) {
+                if is_store(&entry.path()) {
+                    all_in(&entry.path(), &format!("{folder}/"), MAX_DEPTH, &mut stores)?;
+                } else {
+                    folders.push(folder.to_owned());
+                }
+            }
+        }
+        if folders.len() > MAX_FOLDERS {
+            let problem = format!("{} folders inside; wanted the folder of one matrix", folders.len() - 1);
+            return Err(Error::file(name, "folder", problem));
+        }
+        folders.sort();
+        let mut files = Self::some(name, path, &names_in(path, &folders)?)?;
+        files.files.append(&mut stores);
+        Ok(files)
+    }
+
     fn some(name: &str, folder: &Path, files: &[String]) -> Result<Self> {
         let open = |file: &String| {
             Ok((
@@ -106,6 +146,32 @@ impl Files {
         };
         Ok(Self::many(name, files.iter().map(open).collect::<Result<_>>()?))
     }
+}
+
+/// Adds every file of a folder, as deep as `depth` folders; `start` stands before their names.
+fn all_in(folder: &Path, start: &str, depth: usize, files: &mut Vec<(String, Arc<dyn Source>)>) -> Result<()> {
+    let failed = |source: io::Error| Error::Io {
+        file: folder.display().to_string(),
+        source,
+    };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, own) = (entry.path(), entry.file_name());
+        let Some(own) = own.to_str() else { continue };
+        // Asked of the file, not of the entry, so that links are followed.
+        let metadata = std::fs::metadata(&path).map_err(failed)?;
+        if metadata.is_dir() && depth > 0 {
+            all_in(&path, &format!("{start}{own}/"), depth - 1, files)?;
+        } else if metadata.is_dir() || files.len() == MAX_CHUNKS {
+            let problem =
+                format_args!("more than {MAX_CHUNKS} files, or {MAX_DEPTH} folders in one another; wanted one Zarr store");
+            return Err(Error::file(folder.display(), "folder", problem));
+        } else if metadata.is_file() {
+            let size = metadata.len();
+            files.push((format!("{start}{own}"), Arc::new(ClosedFile { path, size })));
+        }
+    }
+    Ok(())
 }
 
 /// The names of what may be a matrix in some subfolders, sorted.

@@ -1,8 +1,8 @@
-//! The compressions that HDF5 leaves to plugins and that matrices are met with: LZF (of h5py), Zstandard, Blosc and Bitshuffle.
+//! The compressions that matrices are met with: of Zarr, and those that HDF5 leaves to plugins: LZF (of h5py), Zstandard, Blosc and Bitshuffle.
 //! What they decode is not to be trusted: no output grows past what the file may hold in one chunk, and every index is checked.
 
 use hdf5_reader::FilterRegistry;
-use hdf5_reader::error::{Error, Result};
+use hdf5_reader::error::Error;
 use std::io::Read;
 
 const LZF: u16 = 32000;
@@ -10,30 +10,52 @@ const BLOSC: u16 = 32001;
 const BITSHUFFLE: u16 = 32008;
 const ZSTANDARD: u16 = 32015;
 
-/// No chunk may decode to more: h5py's are below 1 MiB, the largest seen in matrices a few MiB.
-const MAX_CHUNK_SIZE: usize = 1 << 28;
+/// No chunk may decode to more: h5py's are below 1 MiB, Zarr's below 64 MiB unless somebody chose otherwise.
+pub(super) const MAX_CHUNK_SIZE: usize = 1 << 28;
 
 /// hdf5-reader's own filters and ours.
 pub(super) fn registry() -> FilterRegistry {
     let mut registry = FilterRegistry::new();
     registry.register(
         LZF,
-        Box::new(|filter, data, _| lzf(data, declared(&filter.client_data, 2)).ok_or_else(|| broken("LZF"))),
+        Box::new(|filter, data, _| whole(lzf(data, declared(&filter.client_data, 2)), "LZF")),
     );
     registry.register(
         ZSTANDARD,
-        Box::new(|_, data, _| zstandard(data, MAX_CHUNK_SIZE).ok_or_else(|| broken("Zstandard"))),
+        Box::new(|_, data, _| whole(zstandard(data, MAX_CHUNK_SIZE), "Zstandard")),
     );
     registry.register(
         BLOSC,
-        Box::new(|filter, data, _| blosc(data, declared(&filter.client_data, 3))),
+        Box::new(|filter, data, _| Ok(blosc(data, declared(&filter.client_data, 3))?)),
     );
-    registry.register(BITSHUFFLE, Box::new(|filter, data, _| bitshuffle(data, &filter.client_data)));
+    registry.register(
+        BITSHUFFLE,
+        Box::new(|filter, data, _| Ok(bitshuffle(data, &filter.client_data)?)),
+    );
     registry
 }
 
-fn broken(filter: &str) -> Error {
-    Error::FilterError(format!("a chunk compressed with {filter} is broken"))
+/// Why a chunk could not be decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Undecoded {
+    /// What was compressed with this is not what it should be.
+    Broken(&'static str),
+    /// What it is compressed with, in words.
+    Unknown(String),
+}
+
+impl From<Undecoded> for Error {
+    fn from(undecoded: Undecoded) -> Self {
+        match undecoded {
+            Undecoded::Broken(filter) => Self::FilterError(format!("a chunk compressed with {filter} is broken")),
+            Undecoded::Unknown(filter) => Self::UnsupportedFilter(filter),
+        }
+    }
+}
+
+/// The decoded bytes, or that this compression's are broken.
+fn whole(decoded: Option<Vec<u8>>, filter: &'static str) -> Result<Vec<u8>, Error> {
+    decoded.ok_or(Undecoded::Broken(filter)).map_err(Error::from)
 }
 
 /// The size of a chunk in bytes, which some filters keep among their parameters.
@@ -98,22 +120,32 @@ fn lzf(mut data: &[u8], max_size: usize) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn zstandard(data: &[u8], max_size: usize) -> Option<Vec<u8>> {
+pub(super) fn zstandard(data: &[u8], max_size: usize) -> Option<Vec<u8>> {
     let decoder = ruzstd::decoding::StreamingDecoder::new(data).ok()?;
+    limited(decoder, max_size)
+}
+
+pub(super) fn zlib(data: &[u8], max_size: usize) -> Option<Vec<u8>> {
+    limited(flate2::read::ZlibDecoder::new(data), max_size)
+}
+
+/// A zip entry's kind of it: neither header nor checksum.
+pub(super) fn deflate(data: &[u8], max_size: usize) -> Option<Vec<u8>> {
+    limited(flate2::read::DeflateDecoder::new(data), max_size)
+}
+
+pub(super) fn gzip(data: &[u8], max_size: usize) -> Option<Vec<u8>> {
+    limited(flate2::read::MultiGzDecoder::new(data), max_size)
+}
+
+fn limited(decoder: impl Read, max_size: usize) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     decoder.take(max_size as u64 + 1).read_to_end(&mut out).ok()?;
     (out.len() <= max_size).then_some(out)
 }
 
-fn zlib(data: &[u8], size: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let decoder = flate2::read::ZlibDecoder::new(data);
-    decoder.take(size as u64 + 1).read_to_end(&mut out).ok()?;
-    Some(out)
-}
-
 /// `size` comes from the file; LZ4 makes at most 255 bytes of one.
-fn lz4(data: &[u8], size: usize) -> Option<Vec<u8>> {
+pub(super) fn lz4(data: &[u8], size: usize) -> Option<Vec<u8>> {
     if size > data.len().saturating_mul(255) {
         return None;
     }
@@ -158,14 +190,13 @@ fn blosclz(mut data: &[u8], size: usize) -> Option<Vec<u8>> {
 }
 
 /// Blosc 1: a header, where each block starts, and blocks of one stream, or of one for each byte of a number.
-fn blosc(data: &[u8], max_size: usize) -> Result<Vec<u8>> {
+pub(super) fn blosc(data: &[u8], max_size: usize) -> Result<Vec<u8>, Undecoded> {
     let codec = data.get(2).map_or(0, |flags| flags >> 5);
-    if codec == 2 || codec > 4 {
-        return Err(Error::UnsupportedFilter(format!(
-            "Blosc with codec {codec} (filter id {BLOSC})"
-        )));
+    match codec {
+        2 => Err(Undecoded::Unknown("Blosc with Snappy".to_owned())),
+        5.. => Err(Undecoded::Unknown(format!("Blosc with codec {codec}"))),
+        _ => blosc_blocks(data, codec, max_size).ok_or(Undecoded::Broken("Blosc")),
     }
-    blosc_blocks(data, codec, max_size).ok_or_else(|| broken("Blosc"))
 }
 
 fn blosc_blocks(data: &[u8], codec: u8, max_size: usize) -> Option<Vec<u8>> {
@@ -222,7 +253,7 @@ fn blosc_blocks(data: &[u8], codec: u8, max_size: usize) -> Option<Vec<u8>> {
 }
 
 /// First bytes of all numbers, then second ones, …: back into numbers. A rest that is no whole number stays.
-fn unshuffled(bytes: &[u8], type_size: usize) -> Vec<u8> {
+pub(super) fn unshuffled(bytes: &[u8], type_size: usize) -> Vec<u8> {
     let n = bytes.len() / type_size;
     let mut out = bytes.to_vec();
     for (place, number) in out.chunks_exact_mut(type_size).enumerate() {
@@ -251,7 +282,7 @@ fn bits_unshuffled(bytes: &[u8], type_size: usize) -> Vec<u8> {
 
 /// Bitshuffle, in blocks that are compressed with LZ4 or Zstandard or not at all; its parameters are: version (two), size of a number, length
 /// of a block, codec.
-fn bitshuffle(mut data: &[u8], parameters: &[u32]) -> Result<Vec<u8>> {
+fn bitshuffle(mut data: &[u8], parameters: &[u32]) -> Result<Vec<u8>, Undecoded> {
     let parameter = |place: usize| parameters.get(place).map_or(0, |&number| number as usize);
     let (type_size, codec) = (parameter(2), parameter(4));
     let blocks = match (type_size, codec) {
@@ -268,13 +299,11 @@ fn bitshuffle(mut data: &[u8], parameters: &[u32]) -> Result<Vec<u8>> {
             bit_blocks(data, n_bytes, type_size, block_size, codec)
         })(),
         (1..=64, _) => {
-            return Err(Error::UnsupportedFilter(format!(
-                "Bitshuffle with codec {codec} (filter id {BITSHUFFLE})"
-            )));
+            return Err(Undecoded::Unknown(format!("Bitshuffle with codec {codec}")));
         }
         _ => None,
     };
-    blocks.ok_or_else(|| broken("Bitshuffle"))
+    blocks.ok_or(Undecoded::Broken("Bitshuffle"))
 }
 
 fn bit_blocks(mut data: &[u8], n_bytes: usize, type_size: usize, block_size: usize, codec: usize) -> Option<Vec<u8>> {

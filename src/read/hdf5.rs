@@ -1,5 +1,7 @@
-//! HDF5 as the readers need it: objects by path, names, numbers of any type, and errors that name file and place.
+//! HDF5 as a [`Container`]: objects by path, numbers of any type, texts, fields of records, and errors that name file and place.
 
+use super::container::{Array, Container, Element, Node, Numbers};
+use super::numbers::{self, Number, NumberFormat, NumberType};
 use super::{Source, filters};
 use crate::error::{Error, Result};
 use hdf5_reader::error::{ByteOrder, Error as Hdf5Error};
@@ -47,12 +49,11 @@ impl Storage for SourceStorage {
 
 /// An open HDF5 file.
 pub(super) struct File {
-    name: String,
+    name: Arc<str>,
     file: Hdf5File,
 }
 
-/// What stands at a path.
-pub(super) enum Object {
+enum Object {
     Group(Group),
     Dataset(Box<Dataset>),
 }
@@ -70,29 +71,14 @@ impl File {
             let problem = format!("the file is cut off: {size} bytes of {wanted}");
             return Err(Error::file(name, format_args!("byte {size}"), problem));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            file,
-        })
+        Ok(Self { name: name.into(), file })
     }
 
-    /// The file's name as the user gave it.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What the HDF5 reader said, with file and place.
-    pub(super) fn explain(&self, place: impl Display, error: Hdf5Error) -> Error {
+    fn explain(&self, place: impl Display, error: Hdf5Error) -> Error {
         explain(&self.name, place, error)
     }
 
-    /// A [`Error::File`] in this file.
-    pub(super) fn wrong(&self, place: impl Display, problem: impl Display) -> Error {
-        Error::file(&self.name, place, problem)
-    }
-
-    /// What stands at a path such as `raw/var`, if anything; the root at an empty one.
-    pub(super) fn object(&self, path: &str) -> Result<Option<Object>> {
+    fn object(&self, path: &str) -> Result<Option<Object>> {
         let mut object = Object::Group(self.file.root_group().map_err(|error| self.explain("/", error))?);
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let Object::Group(group) = &object else {
@@ -119,19 +105,11 @@ impl File {
         }
     }
 
-    /// A dataset that must be there.
-    pub(super) fn dataset(&self, path: &str) -> Result<Box<Dataset>> {
-        match self.object(path)? {
-            Some(Object::Dataset(dataset)) => Ok(dataset),
-            Some(Object::Group(_)) => Err(self.wrong(path, "a group; wanted a dataset")),
-            None => Err(self.wrong(path, "missing")),
-        }
-    }
-
-    fn attribute(&self, object: &Object, path: &str, name: &str) -> Result<Option<Attribute>> {
-        let attribute = match object {
-            Object::Group(group) => group.attribute(name),
-            Object::Dataset(dataset) => dataset.attribute(name),
+    fn attribute(&self, path: &str, name: &str) -> Result<Option<Attribute>> {
+        let attribute = match self.object(path)? {
+            Some(Object::Group(group)) => group.attribute(name),
+            Some(Object::Dataset(dataset)) => dataset.attribute(name),
+            None => return Ok(None),
         };
         match attribute {
             Ok(attribute) => Ok(Some(attribute)),
@@ -139,252 +117,285 @@ impl File {
             Err(error) => Err(self.explain(format_args!("{path}, attribute {name}"), error)),
         }
     }
+}
 
-    /// An attribute that is one string, if it is there.
-    pub(super) fn text_attribute(&self, object: &Object, path: &str, name: &str) -> Result<Option<String>> {
-        self.attribute(object, path, name)?
-            .map(|attribute| {
-                attribute
-                    .read_string()
-                    .map_err(|error| self.explain(format_args!("{path}, attribute {name}"), error))
-            })
-            .transpose()
+impl Container for File {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// An attribute that is a list of whole numbers, if it is there.
-    pub(super) fn index_attribute(&self, object: &Object, path: &str, name: &str) -> Result<Option<Vec<i64>>> {
-        let read = |attribute: Attribute| attribute.read_1d::<Index>();
-        match self.attribute(object, path, name)?.map(read).transpose() {
-            Ok(list) => Ok(list.map(|list| list.into_iter().map(|index| index.0).collect())),
-            Err(error) => Err(self.explain(format_args!("{path}, attribute {name}"), error)),
-        }
+    fn ending(&self) -> &'static str {
+        ".h5ad"
     }
 
-    /// The names of the datasets and groups in a group.
-    pub(super) fn members(&self, group: &Group, path: &str) -> Result<Vec<String>> {
+    fn node(&self, path: &str) -> Result<Option<Node>> {
+        let dataset = match self.object(path)? {
+            None => return Ok(None),
+            Some(Object::Group(_)) => return Ok(Some(Node::Group)),
+            Some(Object::Dataset(dataset)) => Arc::<Dataset>::from(dataset),
+        };
+        let name = &self.name;
+        let Datatype::Compound { fields, .. } = dataset.dtype() else {
+            return Ok(Some(Node::Array(Arc::new(DatasetArray {
+                name: Arc::clone(name),
+                path: path.to_owned(),
+                dataset,
+            }))));
+        };
+        let field = |field: &CompoundField| {
+            let array = FieldArray::new(name, path, &dataset, field.clone());
+            (field.name.clone(), Arc::new(array) as Arc<dyn Array>)
+        };
+        Ok(Some(Node::Records(fields.iter().map(field).collect())))
+    }
+
+    fn members(&self, path: &str) -> Result<Vec<String>> {
+        let Some(Object::Group(group)) = self.object(path)? else {
+            return Ok(Vec::new());
+        };
         let (mut groups, datasets) = group.member_names().map_err(|error| self.explain(path, error))?;
         groups.extend(datasets);
         Ok(groups)
     }
 
-    /// A one-dimensional dataset of numbers, and its length.
-    pub(super) fn numbers(&self, path: &str) -> Result<(Box<Dataset>, usize)> {
-        let dataset = self.dataset(path)?;
-        let len = self.len(path, &dataset)?;
-        Ok((dataset, len))
+    fn text_attribute(&self, path: &str, name: &str) -> Result<Option<String>> {
+        let read = |attribute: Attribute| attribute.read_string();
+        let text = self.attribute(path, name)?.map(read).transpose();
+        text.map_err(|error| self.explain(format_args!("{path}, attribute {name}"), error))
     }
 
-    /// Refuses datasets that hold no integers or floats.
-    pub(super) fn check_type(&self, path: &str, dataset: &Dataset, kind: Kind) -> Result<()> {
-        if kind.decodes(dataset.dtype()) {
-            return Ok(());
+    fn index_attribute(&self, path: &str, name: &str) -> Result<Option<Vec<i64>>> {
+        let read = |attribute: Attribute| attribute.read_1d::<Of<i64>>();
+        match self.attribute(path, name)?.map(read).transpose() {
+            Ok(list) => Ok(list.map(|list| list.into_iter().map(|Of(index)| index).collect())),
+            Err(error) => Err(self.explain(format_args!("{path}, attribute {name}"), error)),
         }
-        let found = describe(dataset.dtype());
-        Err(self.wrong(path, format_args!("numbers of type {found}; wanted {}", kind.wanted())))
     }
+}
 
-    /// Adds part of a one-dimensional dataset to `out`.
-    pub(super) fn read_values(&self, path: &str, dataset: &Dataset, range: Range<usize>, out: &mut Vec<f32>) -> Result<()> {
-        self.read(path, dataset, range, &[], out, |Value(value)| value)
-    }
-
-    /// Adds part of a one-dimensional dataset of whole numbers to `out`.
-    pub(super) fn read_indices(&self, path: &str, dataset: &Dataset, range: Range<usize>, out: &mut Vec<i64>) -> Result<()> {
-        self.read(path, dataset, range, &[], out, |Index(index)| index)
-    }
-
-    /// Adds rows of a two-dimensional dataset to `out`.
-    pub(super) fn read_matrix(
-        &self,
-        path: &str,
-        dataset: &Dataset,
-        rows: Range<usize>,
-        n_cols: usize,
-        out: &mut Vec<f32>,
-    ) -> Result<()> {
-        self.read(path, dataset, rows, &[n_cols], out, |Value(value)| value)
-    }
-
-    /// Adds some columns of a two-dimensional dataset to `out`: `columns` numbers a row. The caller sees to it that they are not too many.
-    pub(super) fn read_block(
-        &self,
-        path: &str,
-        dataset: &Dataset,
-        n_rows: usize,
-        columns: Range<usize>,
-        out: &mut Vec<f32>,
-    ) -> Result<()> {
-        let slice = |range: Range<usize>| SliceInfoElem::Slice {
+/// Adds a block to `out`, in pieces of some of its rows.
+fn read<T: H5Type, U>(
+    (name, path): (&str, &str),
+    dataset: &Dataset,
+    block: &[Range<usize>],
+    out: &mut Vec<U>,
+    convert: fn(T) -> U,
+) -> Result<()> {
+    let Some((rows, rest)) = block.split_first() else {
+        // A single number has no dimension to take a slice of.
+        let numbers = dataset.read_array::<T>().map_err(|error| explain(name, path, error))?;
+        out.extend(numbers.into_iter().map(convert));
+        return Ok(());
+    };
+    let row_len: usize = rest.iter().map(ExactSizeIterator::len).product();
+    let too_large = || {
+        let problem = format_args!("{} × {row_len} numbers at once are too many for this machine", rows.len());
+        Error::file(name, path, problem)
+    };
+    let len = rows.len().checked_mul(row_len).ok_or_else(too_large)?;
+    out.try_reserve(len).map_err(|_| too_large())?;
+    let step = (PIECE_LEN / row_len.max(1)).max(1);
+    for start in rows.clone().step_by(step) {
+        let piece = start..rows.end.min(start + step);
+        let slice = |range: &Range<usize>| SliceInfoElem::Slice {
             start: range.start as u64,
             end: range.end as u64,
             step: 1,
         };
-        let (wanted, selections) = (n_rows * columns.len(), vec![slice(0..n_rows), slice(columns)]);
+        let selections = std::iter::once(&piece).chain(rest).map(slice).collect();
         let numbers = dataset
-            .read_slice::<Value>(&SliceInfo { selections })
-            .map_err(|error| self.explain(path, error))?;
+            .read_slice::<T>(&SliceInfo { selections })
+            .map_err(|error| explain(name, path, error))?;
+        let wanted = piece.len() * row_len;
         if numbers.len() != wanted {
-            return Err(self.wrong(path, format_args!("{} numbers; wanted {wanted}", numbers.len())));
+            let problem = format_args!("{} numbers at {start}; wanted {wanted}", numbers.len());
+            return Err(Error::file(name, path, problem));
         }
+        // The array's own iterator counts through every dimension: several times slower than a slice.
         match numbers.as_slice() {
-            Some(numbers) => out.extend(numbers.iter().map(|&Value(value)| value)),
-            None => out.extend(numbers.into_iter().map(|Value(value)| value)),
-        }
-        Ok(())
-    }
-
-    /// Reads rows piece by piece; `row_shape` is the shape of one.
-    fn read<T: H5Type, U>(
-        &self,
-        path: &str,
-        dataset: &Dataset,
-        rows: Range<usize>,
-        row_shape: &[usize],
-        out: &mut Vec<U>,
-        convert: fn(T) -> U,
-    ) -> Result<()> {
-        let row_len: usize = row_shape.iter().product();
-        let too_large = || {
-            self.wrong(
-                path,
-                format_args!("{} × {row_len} numbers at once are too many for this machine", rows.len()),
-            )
-        };
-        let len = rows.len().checked_mul(row_len).ok_or_else(too_large)?;
-        out.try_reserve(len).map_err(|_| too_large())?;
-        let step = (PIECE_LEN / row_len.max(1)).max(1);
-        for start in rows.clone().step_by(step) {
-            let piece = start..rows.end.min(start + step);
-            let slice = |range: Range<usize>| SliceInfoElem::Slice {
-                start: range.start as u64,
-                end: range.end as u64,
-                step: 1,
-            };
-            let selections = std::iter::once(slice(piece.clone()))
-                .chain(row_shape.iter().map(|&len| slice(0..len)))
-                .collect();
-            let numbers = dataset
-                .read_slice::<T>(&SliceInfo { selections })
-                .map_err(|error| self.explain(path, error))?;
-            if numbers.len() != piece.len() * row_len {
-                return Err(self.wrong(
-                    path,
-                    format_args!(
-                        "{} numbers at {}; wanted {}",
-                        numbers.len(),
-                        piece.start,
-                        piece.len() * row_len
-                    ),
-                ));
-            }
-            // The array's own iterator counts through every dimension: several times slower than a slice.
-            match numbers.as_slice() {
-                Some(numbers) => out.extend(numbers.iter().cloned().map(convert)),
-                None => out.extend(numbers.into_iter().map(convert)),
-            }
-        }
-        Ok(())
-    }
-
-    /// The fields of a table of compound records.
-    pub(super) fn fields(&self, path: &str, dataset: &Dataset) -> Result<Vec<CompoundField>> {
-        match dataset.dtype() {
-            Datatype::Compound { fields, .. } => Ok(fields.clone()),
-            other => Err(self.wrong(path, format_args!("of type {}; wanted a table", describe(other)))),
+            Some(numbers) => out.extend(numbers.iter().cloned().map(convert)),
+            None => out.extend(numbers.into_iter().map(convert)),
         }
     }
+    Ok(())
+}
 
-    /// Part of a dataset of strings, or of one field of its records. A missing string is empty.
-    pub(super) fn read_texts(
-        &self,
-        path: &str,
-        dataset: &Dataset,
-        field: Option<&CompoundField>,
-        range: Range<usize>,
-    ) -> Result<Vec<String>> {
-        let (dtype, offset) = match field {
-            Some(field) => (&field.datatype, field.byte_offset as usize),
-            None => (dataset.dtype(), 0),
-        };
-        let mut elements = Vec::new();
-        self.read(path, dataset, range, &[], &mut elements, |Raw(bytes)| bytes)?;
-        elements
-            .iter()
-            .map(|element| self.text(path, dataset, dtype, element.get(offset..).unwrap_or_default()))
+/// A text, from where its element begins.
+fn text((name, path): (&str, &str), dataset: &Dataset, dtype: &Datatype, element: &[u8]) -> Result<String> {
+    let wrong = |problem: &str| Error::file(name, path, problem);
+    let bytes = match *dtype {
+        Datatype::String {
+            size: StringSize::Fixed(size),
+            ..
+        } => element.get(..size as usize).map(<[u8]>::to_vec),
+        _ => match element.get(..dataset.vlen_reference_size()) {
+            Some(reference) => Some(
+                dataset
+                    .resolve_vlen_reference_bytes(reference, 1)
+                    .map_err(|error| explain(name, path, error))?,
+            ),
+            None => None,
+        },
+    };
+    let mut bytes = bytes.ok_or_else(|| wrong("the field passes the end of its record"))?;
+    if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
+        bytes.truncate(end);
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("text that is not UTF-8"))
+}
+
+/// A dataset of numbers or texts.
+struct DatasetArray {
+    name: Arc<str>,
+    path: String,
+    dataset: Arc<Dataset>,
+}
+
+impl DatasetArray {
+    fn read_as<T: Number>(&self, block: &[Range<usize>], out: &mut Vec<T>) -> Result<()> {
+        read((&self.name, &self.path), &self.dataset, block, out, |Of(number)| number)
+    }
+}
+
+impl Array for DatasetArray {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn shape(&self) -> &[u64] {
+        self.dataset.shape()
+    }
+
+    fn element(&self) -> Element {
+        element(self.dataset.dtype())
+    }
+
+    fn type_name(&self) -> String {
+        describe(self.dataset.dtype())
+    }
+
+    fn wrong(&self, problem: &dyn Display) -> Error {
+        Error::file(&self.name, &self.path, problem)
+    }
+
+    fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()> {
+        match out {
+            Numbers::Values(out) => self.read_as(block, out),
+            Numbers::Indices(out) => self.read_as(block, out),
+            Numbers::Doubles(out) => self.read_as(block, out),
+        }
+    }
+
+    fn texts(&self, range: Range<usize>) -> Result<Vec<String>> {
+        let (place, mut elements) = ((&*self.name, &*self.path), Vec::new());
+        read(place, &self.dataset, &[range], &mut elements, |Raw(bytes)| bytes)?;
+        let texts = elements.iter();
+        texts
+            .map(|element| text(place, &self.dataset, self.dataset.dtype(), element))
             .collect()
     }
+}
 
-    /// Part of a dataset of numbers.
-    pub(super) fn read_numbers(&self, path: &str, dataset: &Dataset, range: Range<usize>, out: &mut Vec<f64>) -> Result<()> {
-        self.read(path, dataset, range, &[], out, |Double(number)| number)
+/// One field of a dataset of records; where it is a list, the second dimension.
+struct FieldArray {
+    name: Arc<str>,
+    path: String,
+    dataset: Arc<Dataset>,
+    field: CompoundField,
+    shape: Vec<u64>,
+}
+
+impl FieldArray {
+    fn new(name: &Arc<str>, path: &str, dataset: &Arc<Dataset>, field: CompoundField) -> Self {
+        let mut shape = dataset.shape().to_vec();
+        if let Datatype::Array { dims, .. } = &field.datatype {
+            shape.extend(dims.iter().copied());
+        }
+        Self {
+            name: Arc::clone(name),
+            path: format!("{path}/{}", field.name),
+            dataset: Arc::clone(dataset),
+            field,
+            shape,
+        }
     }
 
-    /// The only number of a dataset; `None` where it holds anything else.
-    pub(super) fn number(dataset: &Dataset) -> Option<f64> {
-        let is_one = dataset.num_elements().is_ok_and(|n| n == 1) && Kind::Value.decodes(dataset.dtype());
-        let numbers = is_one.then(|| dataset.read_array::<Double>().ok())??;
-        numbers.into_iter().next().map(|Double(number)| number)
+    /// The type of one number or text.
+    fn dtype(&self) -> &Datatype {
+        match &self.field.datatype {
+            Datatype::Array { base, .. } => base,
+            other => other,
+        }
     }
 
-    /// Part of one field of a dataset of records, the numbers of each after one another where it is an array; no numbers are NaN.
-    pub(super) fn read_fields(
-        &self,
-        path: &str,
-        dataset: &Dataset,
-        field: &CompoundField,
-        range: Range<usize>,
-    ) -> Result<Vec<f64>> {
+    /// The records, from where this field begins in each.
+    fn elements(&self, records: Range<usize>) -> Result<Vec<Vec<u8>>> {
         let mut elements = Vec::new();
-        self.read(path, dataset, range, &[], &mut elements, |Raw(bytes)| bytes)?;
-        let (dtype, n) = match &field.datatype {
-            Datatype::Array { base, dims } => (&**base, dims.iter().try_fold(1_u64, |n, &dim| n.checked_mul(dim))),
-            other => (other, Some(1)),
-        };
-        let size = dtype_element_size(dtype).ok();
-        let n = n.and_then(|n| usize::try_from(n).ok());
-        let len = size.zip(n).and_then(|(size, n)| size.checked_mul(n));
-        let mut numbers = Vec::new();
-        for element in elements {
-            let bytes = len.and_then(|len| element.get(field.byte_offset as usize..)?.get(..len));
-            let Some(bytes) = bytes else {
-                return Err(self.wrong(path, "the field passes the end of its record"));
-            };
-            match decode_doubles(bytes, dtype) {
-                Some(decoded) => numbers.extend(decoded.into_iter().map(|Double(number)| number)),
-                None => numbers.push(f64::NAN),
-            }
+        let place = (&*self.name, &*self.path);
+        read(place, &self.dataset, &[records], &mut elements, |Raw(bytes)| bytes)?;
+        let offset = self.field.byte_offset as usize;
+        for element in &mut elements {
+            element.drain(..offset.min(element.len()));
         }
-        Ok(numbers)
+        Ok(elements)
     }
 
-    /// The length of a one-dimensional dataset.
-    pub(super) fn len(&self, path: &str, dataset: &Dataset) -> Result<usize> {
-        let &[len] = dataset.shape() else {
-            return Err(self.wrong(path, format_args!("{} dimensions; wanted one", dataset.ndim())));
+    fn read_as<T: Number>(&self, block: &[Range<usize>], out: &mut Vec<T>) -> Result<()> {
+        let (records, columns) = match block {
+            [records] => (records.clone(), 0..1),
+            [records, columns] => (records.clone(), columns.clone()),
+            _ => return Err(self.wrong(&"a list of lists in a record; wanted a list")),
         };
-        usize::try_from(len).map_err(|_| self.wrong(path, format_args!("{len} numbers are too many for this machine")))
+        let number_type = match element(self.dtype()) {
+            Element::Number(number_type) => number_type,
+            Element::Truth => TRUTH,
+            _ => return Err(self.wrong(&format_args!("{}; wanted numbers", self.type_name()))),
+        };
+        let size = usize::from(number_type.size);
+        for element in self.elements(records)? {
+            let ends = columns.start.checked_mul(size).zip(columns.end.checked_mul(size));
+            ends.and_then(|(start, end)| element.get(start..end))
+                .and_then(|bytes| numbers::decode(bytes, number_type, out))
+                .ok_or_else(|| self.wrong(&"the field passes the end of its record"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Array for FieldArray {
+    fn path(&self) -> &str {
+        &self.path
     }
 
-    fn text(&self, place: &str, dataset: &Dataset, dtype: &Datatype, rest: &[u8]) -> Result<String> {
-        let bytes = match *dtype {
-            Datatype::String {
-                size: StringSize::Fixed(size),
-                ..
-            } => rest.get(..size as usize).map(<[u8]>::to_vec),
-            _ => match rest.get(..dataset.vlen_reference_size()) {
-                Some(reference) => Some(
-                    dataset
-                        .resolve_vlen_reference_bytes(reference, 1)
-                        .map_err(|error| self.explain(place, error))?,
-                ),
-                None => None,
-            },
-        };
-        let mut bytes = bytes.ok_or_else(|| self.wrong(place, "the field passes the end of its record"))?;
-        if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
-            bytes.truncate(end);
+    fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    fn element(&self) -> Element {
+        element(self.dtype())
+    }
+
+    fn type_name(&self) -> String {
+        describe(self.dtype())
+    }
+
+    fn wrong(&self, problem: &dyn Display) -> Error {
+        Error::file(&self.name, &self.path, problem)
+    }
+
+    fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()> {
+        match out {
+            Numbers::Values(out) => self.read_as(block, out),
+            Numbers::Indices(out) => self.read_as(block, out),
+            Numbers::Doubles(out) => self.read_as(block, out),
         }
-        String::from_utf8(bytes).map_err(|_| self.wrong(place, "text that is not UTF-8"))
+    }
+
+    fn texts(&self, range: Range<usize>) -> Result<Vec<String>> {
+        let elements = self.elements(range)?.into_iter();
+        elements
+            .map(|element| text((&self.name, &self.path), &self.dataset, self.dtype(), &element))
+            .collect()
     }
 }
 
@@ -427,17 +438,6 @@ fn filter_name(filter: &str) -> String {
     format!("{name} ({filter})")
 }
 
-pub(super) fn is_text(dtype: &Datatype) -> bool {
-    matches!(
-        dtype,
-        Datatype::String { .. }
-            | Datatype::VarLen {
-                kind: VarLenKind::String,
-                ..
-            }
-    )
-}
-
 fn describe(dtype: &Datatype) -> String {
     match dtype {
         Datatype::FixedPoint { size, signed, .. } => format!("{}int{}", if *signed { "" } else { "u" }, 8 * u32::from(*size)),
@@ -453,38 +453,44 @@ fn describe(dtype: &Datatype) -> String {
     }
 }
 
-/// What numbers are read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// f32.
-    Value,
-    /// i64.
-    Index,
-}
+/// Booleans are an enum over i8.
+const TRUTH: NumberType = NumberType {
+    format: NumberFormat::Signed,
+    size: 1,
+    big_endian: false,
+};
 
-impl Kind {
-    pub(super) fn decodes(self, dtype: &Datatype) -> bool {
-        match self {
-            Self::Value => decode_values(&[], dtype).is_some(),
-            Self::Index => decode_indices(&[], dtype).is_some(),
-        }
-    }
-
-    fn wanted(self) -> &'static str {
-        match self {
-            Self::Value => "integers or floats of 16, 32 or 64 bits",
-            Self::Index => "integers",
-        }
+fn element(dtype: &Datatype) -> Element {
+    match dtype {
+        Datatype::String { .. }
+        | Datatype::VarLen {
+            kind: VarLenKind::String,
+            ..
+        } => Element::Text,
+        Datatype::Enum { .. } if number_type(dtype) == Some(TRUTH) => Element::Truth,
+        _ => number_type(dtype).map_or(Element::Other, Element::Number),
     }
 }
 
-/// A number of any type, as f32.
-#[derive(Clone, Copy)]
-struct Value(f32);
-
-/// A number of any type, as f64.
-#[derive(Clone, Copy)]
-struct Double(f64);
+fn number_type(dtype: &Datatype) -> Option<NumberType> {
+    let (format, size, byte_order) = match *dtype {
+        Datatype::FloatingPoint { size, byte_order } => (NumberFormat::Float, size, byte_order),
+        Datatype::FixedPoint {
+            size,
+            signed: true,
+            byte_order,
+        } => (NumberFormat::Signed, size, byte_order),
+        Datatype::FixedPoint { size, byte_order, .. } => (NumberFormat::Unsigned, size, byte_order),
+        Datatype::Enum { ref base, .. } => return number_type(base),
+        _ => return None,
+    };
+    let number_type = NumberType {
+        format,
+        size,
+        big_endian: size > 1 && byte_order == ByteOrder::BigEndian,
+    };
+    number_type.is_known().then_some(number_type)
+}
 
 /// An element as the file has it.
 #[derive(Clone)]
@@ -504,115 +510,50 @@ impl H5Type for Raw {
     }
 }
 
-/// A whole number of any type, as i64. What is past i64 saturates, and so is past the end of everything.
+/// A number of any type, as hdf5-reader hands it over.
 #[derive(Clone, Copy)]
-struct Index(i64);
+struct Of<T>(T);
 
-fn decode<const N: usize, T>(raw: &[u8], order: ByteOrder, convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let elements = raw.as_chunks::<N>().0.iter();
-    match order {
-        ByteOrder::LittleEndian => elements.map(|&bytes| convert(bytes)).collect(),
-        ByteOrder::BigEndian => elements
-            .map(|&bytes| {
-                let mut bytes = bytes;
-                bytes.reverse();
-                convert(bytes)
-            })
-            .collect(),
+impl<T: Number> Number for Of<T> {
+    const TAKES_FLOATS: bool = T::TAKES_FLOATS;
+
+    fn from_f32(number: f32) -> Self {
+        Self(T::from_f32(number))
+    }
+
+    fn from_f64(number: f64) -> Self {
+        Self(T::from_f64(number))
+    }
+
+    fn from_i64(number: i64) -> Self {
+        Self(T::from_i64(number))
     }
 }
 
-/// `None` for types that are no numbers.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "past f32 is infinite, which is refused later with cell and gene"
-)]
-fn decode_values(raw: &[u8], dtype: &Datatype) -> Option<Vec<Value>> {
-    Some(match *dtype {
-        Datatype::FloatingPoint { size: 2, byte_order } => {
-            decode(raw, byte_order, |bytes| Value(half::f16::from_le_bytes(bytes).to_f32()))
-        }
-        Datatype::FloatingPoint { size: 4, byte_order } => decode(raw, byte_order, |bytes| Value(f32::from_le_bytes(bytes))),
-        Datatype::FloatingPoint { size: 8, byte_order } => {
-            decode(raw, byte_order, |bytes| Value(f64::from_le_bytes(bytes) as f32))
-        }
-        Datatype::FixedPoint { .. } | Datatype::Enum { .. } => decode_indices(raw, dtype)?
-            .into_iter()
-            .map(|Index(index)| Value(index as f32))
-            .collect(),
-        _ => return None,
-    })
+impl<T: Number> H5Type for Of<T> {
+    fn hdf5_type() -> Datatype {
+        <f64 as H5Type>::hdf5_type()
+    }
+
+    fn from_bytes(bytes: &[u8], dtype: &Datatype) -> hdf5_reader::error::Result<Self> {
+        let mut numbers = Vec::new();
+        let decoded = number_type(dtype).and_then(|number_type| numbers::decode(bytes, number_type, &mut numbers));
+        decoded
+            .and_then(|()| numbers.first().copied())
+            .ok_or_else(|| Hdf5Error::TypeMismatch {
+                expected: if T::TAKES_FLOATS { "numbers" } else { "integers" }.to_owned(),
+                actual: describe(dtype),
+            })
+    }
+
+    fn element_size(dtype: &Datatype) -> usize {
+        dtype_element_size(dtype).unwrap_or(size_of::<T>())
+    }
+
+    fn decode_vec(raw: &[u8], dtype: &Datatype, count: usize) -> Option<hdf5_reader::error::Result<Vec<Self>>> {
+        let size = count.checked_mul(Self::element_size(dtype))?;
+        let mut numbers = Vec::with_capacity(count);
+        numbers::decode(raw.get(..size)?, number_type(dtype)?, &mut numbers)?;
+        Some(Ok(numbers))
+    }
 }
-
-/// `None` for types that are no numbers.
-fn decode_doubles(raw: &[u8], dtype: &Datatype) -> Option<Vec<Double>> {
-    Some(match *dtype {
-        Datatype::FloatingPoint { size: 8, byte_order } => decode(raw, byte_order, |bytes| Double(f64::from_le_bytes(bytes))),
-        Datatype::FloatingPoint { .. } => decode_values(raw, dtype)?
-            .into_iter()
-            .map(|Value(value)| Double(value.into()))
-            .collect(),
-        _ => decode_indices(raw, dtype)?
-            .into_iter()
-            .map(|Index(index)| Double(index as f64))
-            .collect(),
-    })
-}
-
-/// `None` for types that are no whole numbers.
-fn decode_indices(raw: &[u8], dtype: &Datatype) -> Option<Vec<Index>> {
-    let (size, signed, order) = match *dtype {
-        Datatype::FixedPoint {
-            size,
-            signed,
-            byte_order,
-        } => (size, signed, byte_order),
-        // Booleans are an enum over i8.
-        Datatype::Enum { ref base, .. } => return decode_indices(raw, base),
-        _ => return None,
-    };
-    Some(match (size, signed) {
-        (1, true) => decode(raw, order, |bytes| Index(i8::from_le_bytes(bytes).into())),
-        (1, false) => decode(raw, order, |bytes| Index(u8::from_le_bytes(bytes).into())),
-        (2, true) => decode(raw, order, |bytes| Index(i16::from_le_bytes(bytes).into())),
-        (2, false) => decode(raw, order, |bytes| Index(u16::from_le_bytes(bytes).into())),
-        (4, true) => decode(raw, order, |bytes| Index(i32::from_le_bytes(bytes).into())),
-        (4, false) => decode(raw, order, |bytes| Index(u32::from_le_bytes(bytes).into())),
-        (8, true) => decode(raw, order, |bytes| Index(i64::from_le_bytes(bytes))),
-        (8, false) => decode(raw, order, |bytes| {
-            Index(i64::try_from(u64::from_le_bytes(bytes)).unwrap_or(i64::MAX))
-        }),
-        _ => return None,
-    })
-}
-
-macro_rules! read_as {
-    ($type:ident, $decode:ident, $native:ty) => {
-        impl H5Type for $type {
-            fn hdf5_type() -> Datatype {
-                <$native as H5Type>::hdf5_type()
-            }
-
-            fn from_bytes(bytes: &[u8], dtype: &Datatype) -> hdf5_reader::error::Result<Self> {
-                let first = $decode(bytes, dtype).and_then(|numbers| numbers.first().copied());
-                first.ok_or_else(|| Hdf5Error::TypeMismatch {
-                    expected: stringify!($native).to_owned(),
-                    actual: describe(dtype),
-                })
-            }
-
-            fn element_size(dtype: &Datatype) -> usize {
-                dtype_element_size(dtype).unwrap_or(size_of::<$native>())
-            }
-
-            fn decode_vec(raw: &[u8], dtype: &Datatype, count: usize) -> Option<hdf5_reader::error::Result<Vec<Self>>> {
-                let size = count.checked_mul(Self::element_size(dtype))?;
-                $decode(raw.get(..size)?, dtype).map(Ok)
-            }
-        }
-    };
-}
-
-read_as!(Value, decode_values, f32);
-read_as!(Index, decode_indices, i64);
-read_as!(Double, decode_doubles, f64);

@@ -1,13 +1,13 @@
 //! `.loom` files: a dense matrix of genes × cells in chunks, with lists of texts and numbers for its rows and columns.
 
 use super::OpenOptions;
-use super::h5_column::Column;
-use super::hdf5::{File, Kind, Object};
+use super::column::Column;
+use super::container::{Array, Container, Kind, Node, Numbers};
 use crate::cells::{CellColumn, CellMatrix, GeneColumn, SparseRows, check_rows};
 use crate::error::Result;
-use hdf5_reader::Dataset;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// No organism has as many genes or peaks; what declares more is broken.
 const MAX_GENES: usize = 1 << 22;
@@ -19,9 +19,9 @@ const CELL_NAMES: [&str; 5] = ["CellID", "obs_names", "cell_names", "CellName", 
 
 /// A loom file. Blocks of its columns, the cells, are read from a matrix that lies by genes.
 pub struct Loom {
-    file: File,
+    file: Arc<dyn Container>,
     matrix: String,
-    dataset: Box<Dataset>,
+    array: Arc<dyn Array>,
     matrices: Vec<String>,
     notes: Vec<String>,
     /// `None` where the file names no cells; they are counted then.
@@ -43,12 +43,10 @@ impl Debug for Loom {
 
 impl Loom {
     /// `options.layer` is `matrix`, the default, or the name of a layer.
-    pub(super) fn open(file: File, options: &OpenOptions) -> Result<Self> {
+    pub(super) fn open(file: Arc<dyn Container>, options: &OpenOptions) -> Result<Self> {
         let mut matrices = vec!["matrix".to_owned()];
-        if let Some(Object::Group(layers)) = file.object("layers")? {
-            let names = file.members(&layers, "layers")?.into_iter();
-            matrices.extend(names.map(|name| format!("layers/{name}")));
-        }
+        let layers = file.members("layers")?.into_iter();
+        matrices.extend(layers.map(|name| format!("layers/{name}")));
         let matrix = match &options.layer {
             None => "matrix".to_owned(),
             Some(layer) => {
@@ -57,27 +55,27 @@ impl Loom {
                 found.ok_or_else(|| file.wrong(layer, format_args!("no such matrix; the file has {}", matrices.join(", "))))?
             }
         };
-        let dataset = file.dataset(&matrix)?;
-        file.check_type(&matrix, &dataset, Kind::Value)?;
-        let &[n_genes, n_cells] = dataset.shape() else {
-            return Err(file.wrong(&matrix, format_args!("{} dimensions; wanted two", dataset.ndim())));
+        let array = file.array(&matrix)?;
+        array.check(Kind::Value)?;
+        let &[n_genes, n_cells] = array.shape() else {
+            return Err(array.wrong(&format_args!("{} dimensions; wanted two", array.shape().len())));
         };
         let (Ok(n_genes), Ok(n_cells)) = (usize::try_from(n_genes), usize::try_from(n_cells)) else {
-            return Err(file.wrong(&matrix, "too large for this machine"));
+            return Err(array.wrong(&"too large for this machine"));
         };
         if n_genes == 0 || n_cells == 0 || n_genes > MAX_GENES {
             let problem = format_args!(
                 "{n_genes} genes × {n_cells} cells; wanted at least one of each, and no more than {MAX_GENES} genes"
             );
-            return Err(file.wrong(&matrix, problem));
+            return Err(array.wrong(&problem));
         }
 
         let mut gene_columns = Vec::new();
-        for name in attributes(&file, "row_attrs", &GENE_NAMES)? {
+        for name in attributes(file.as_ref(), "row_attrs", &GENE_NAMES)? {
             let path = format!("row_attrs/{name}");
-            if let Some(column) = Column::open(&file, &path, "")?.filter(Column::is_text) {
-                check_len(&file, &path, &column, n_genes)?;
-                let genes = column.texts(&file, 0..n_genes)?;
+            if let Some(column) = Column::open(file.as_ref(), &path, None)?.filter(Column::is_text) {
+                check_len(file.as_ref(), &path, &column, n_genes)?;
+                let genes = column.texts(0..n_genes)?;
                 gene_columns.push(GeneColumn { name, genes });
             }
         }
@@ -88,10 +86,10 @@ impl Loom {
             ));
         }
         let (mut names, mut columns, mut notes) = (None, Vec::new(), Vec::new());
-        for name in attributes(&file, "col_attrs", &CELL_NAMES)? {
+        for name in attributes(file.as_ref(), "col_attrs", &CELL_NAMES)? {
             let path = format!("col_attrs/{name}");
-            if let Some(column) = Column::open(&file, &path, "")? {
-                check_len(&file, &path, &column, n_cells)?;
+            if let Some(column) = Column::open(file.as_ref(), &path, None)? {
+                check_len(file.as_ref(), &path, &column, n_cells)?;
                 if names.is_none() && CELL_NAMES.contains(&name.as_str()) {
                     names = Some(column);
                 } else {
@@ -108,7 +106,7 @@ impl Loom {
         Ok(Self {
             file,
             matrix,
-            dataset,
+            array,
             matrices,
             notes,
             names,
@@ -120,16 +118,16 @@ impl Loom {
 }
 
 /// The names in a group, the usual ones first.
-fn attributes(file: &File, path: &str, usual: &[&str]) -> Result<Vec<String>> {
-    let Some(Object::Group(group)) = file.object(path)? else {
+fn attributes(file: &dyn Container, path: &str, usual: &[&str]) -> Result<Vec<String>> {
+    let Some(Node::Group) = file.node(path)? else {
         return Err(file.wrong(path, "missing, or no group"));
     };
-    let mut names = file.members(&group, path)?;
+    let mut names = file.members(path)?;
     names.sort_by_key(|name| usual.iter().position(|known| known == name).unwrap_or(usual.len()));
     Ok(names)
 }
 
-fn check_len(file: &File, path: &str, column: &Column, wanted: usize) -> Result<()> {
+fn check_len(file: &dyn Container, path: &str, column: &Column, wanted: usize) -> Result<()> {
     match column.len() {
         len if len == wanted => Ok(()),
         len => Err(file.wrong(path, format_args!("{len} values; wanted {wanted}"))),
@@ -168,7 +166,7 @@ impl CellMatrix for Loom {
     fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
         check_rows(&cells, self.n_cells)?;
         match &self.names {
-            Some(names) => names.texts(&self.file, cells),
+            Some(names) => names.texts(cells),
             None => Ok(cells.map(|cell| cell.to_string()).collect()),
         }
     }
@@ -189,8 +187,7 @@ impl CellMatrix for Loom {
         for start in cells.clone().step_by(step) {
             let piece = start..cells.end.min(start + step);
             block.clear();
-            self.file
-                .read_block(&self.matrix, &self.dataset, n_genes, piece.clone(), &mut block)?;
+            self.array.read(&[0..n_genes, piece.clone()], Numbers::Values(&mut block))?;
             for cell in 0..piece.len() {
                 for (gene, row) in (0..).zip(block.chunks_exact(piece.len())) {
                     if row[cell] != 0.0 {
@@ -212,7 +209,7 @@ impl CellMatrix for Loom {
         if !self.columns.iter().any(|column| column == name) {
             return Ok(None);
         }
-        let column = Column::open(&self.file, &format!("col_attrs/{name}"), "")?;
-        column.map(|column| column.read(&self.file)).transpose()
+        let column = Column::open(self.file.as_ref(), &format!("col_attrs/{name}"), None)?;
+        column.map(|column| column.read()).transpose()
     }
 }

@@ -1,28 +1,33 @@
 //! Readers: one file a format. They take a [`Source`], so that the same code reads files, bytes and a browser's blobs.
 
+mod anndata;
+mod column;
+mod container;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filters;
 mod fingerprint;
-mod h5_column;
-mod h5ad;
 mod hdf5;
 mod inflate;
 mod loom;
 mod mtx;
+mod numbers;
+mod sparse;
 mod table;
 mod tenx_h5;
+mod zarr;
 mod zip;
 
 use crate::cells::{CellMatrix, Vocabulary, without_empty_droplets};
 use crate::error::{Error, Result};
+use container::Container;
 use std::fmt::{self, Debug, Formatter};
 use std::io;
 use std::sync::Arc;
 
+pub use anndata::AnnData;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileSource, folder};
-pub use h5ad::H5ad;
 pub use loom::Loom;
 pub use mtx::Mtx;
 pub use table::Table;
@@ -58,7 +63,8 @@ impl<T: AsRef<[u8]> + Send + Sync> Source for T {
     }
 }
 
-/// What the user hands over as one matrix: a file, or several that belong together (a folder, a 10x triplet, what a zip archive holds).
+/// What the user hands over as one matrix: a file, or several that belong together (a folder, a Zarr store, a 10x triplet, what a zip archive
+/// holds).
 #[derive(Clone)]
 pub struct Files {
     name: String,
@@ -110,7 +116,7 @@ pub struct OpenOptions {
 /// from its cells. Empty droplets are left out, which [`CellMatrix::droplets`] tells.
 ///
 /// # Errors
-/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`H5ad::open`], [`Table::open`] and
+/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`AnnData::open`], [`Table::open`] and
 /// [`without_empty_droplets`] say.
 ///
 /// ```
@@ -138,7 +144,9 @@ fn open_all(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
             let entries = zip::entries(&files.name, source)?;
             open_several(&files.name, &entries, options, vocabulary)
         }
-        [(name, source)] if !matches!(part(name), Some((_, Part::Entries))) => open_one(name, source, options, vocabulary),
+        [(name, source)] if !matches!(part(name), Some((_, Part::Entries))) && !zarr::is_metadata(name) => {
+            open_one(name, source, options, vocabulary)
+        }
         several => open_several(&files.name, several, options, vocabulary),
     }
 }
@@ -193,16 +201,22 @@ fn open_several(
         .filter(|(name, _)| part(name).is_none() && may_be_matrix(name))
         .collect();
     let entries: Vec<_> = of(Part::Entries).collect();
+    let stores = zarr::roots(files);
     let names = || {
         let names = entries.iter().map(|(_, file)| file.0.as_str());
         names
             .chain(others.iter().map(|file| file.0.as_str()))
+            .chain(stores.iter().map(|root| if root.is_empty() { whole } else { root }))
             .take(8)
             .collect::<Vec<_>>()
             .join(", ")
     };
-    match (entries.as_slice(), others.as_slice()) {
-        (&[(prefix, entries)], []) => {
+    match (entries.as_slice(), others.as_slice(), stores.as_slice()) {
+        ([], [], [root]) => {
+            let store = Arc::new(zarr::Store::open(whole, root, files));
+            Ok(Box::new(AnnData::from_container(store, options)?))
+        }
+        (&[(prefix, entries)], [], []) => {
             // The only one will do, or the one with the same beginning.
             let beside = |wanted: Part, what: &str| {
                 let all: Vec<_> = of(wanted).collect();
@@ -223,12 +237,17 @@ fn open_several(
             }
             Ok(Box::new(Mtx::open(whole, entries.clone(), features, barcodes)?))
         }
-        ([], [(name, source)]) => open_one(name, source, options, vocabulary),
-        ([], []) => Err(Error::file(
+        ([], [(name, source)], []) => open_one(name, source, options, vocabulary),
+        ([], [], []) if files.iter().any(|(name, _)| zarr::is_metadata(name)) => Err(Error::file(
+            whole,
+            "obs, var",
+            "a Zarr store without them; wanted AnnData, as adata.write_zarr(path) makes it",
+        )),
+        ([], [], []) => Err(Error::file(
             whole,
             "files",
             format_args!(
-                "{} files, none of them a matrix; wanted an .h5ad, .csv or .tsv, or matrix.mtx, features.tsv and barcodes.tsv",
+                "{} files, none of them a matrix; wanted an .h5ad, .zarr, .csv or .tsv, or matrix.mtx, features.tsv and barcodes.tsv",
                 files.len()
             ),
         )),
@@ -237,7 +256,7 @@ fn open_several(
             "files",
             format_args!(
                 "{} matrices ({}); wanted one: give that file itself",
-                entries.len() + others.len(),
+                entries.len() + others.len() + stores.len(),
                 names()
             ),
         )),
@@ -285,7 +304,7 @@ fn open_one(
         return Err(Error::argument(
             "open",
             "layer",
-            format_args!("{layer}: only HDF5 files have layers"),
+            format_args!("{layer}: only HDF5 files and Zarr stores have layers"),
         ));
     }
     let starts_with = |magic: &[u8]| starts_with(source.as_ref(), magic);
@@ -311,21 +330,21 @@ fn open_one(
 
 /// What an HDF5 file is, is told by what it holds.
 fn open_hdf5(name: &str, source: Arc<dyn Source>, options: &OpenOptions) -> Result<Box<dyn CellMatrix>> {
-    let file = hdf5::File::open(name, source)?;
-    if file.object("X")?.is_none() {
-        if file.object("row_attrs")?.is_some() && file.object("matrix")?.is_some() {
+    let file: Arc<dyn Container> = Arc::new(hdf5::File::open(name, source)?);
+    if file.node("X")?.is_none() {
+        if file.node("row_attrs")?.is_some() && file.node("matrix")?.is_some() {
             return Ok(Box::new(Loom::open(file, options)?));
         }
-        let groups = TenxH5::groups(&file)?;
+        let groups = TenxH5::groups(file.as_ref())?;
         if !groups.is_empty() {
             return Ok(Box::new(TenxH5::open(file, groups, options)?));
         }
-        if file.object("assays")?.is_some() && file.object("cell.names")?.is_some() {
+        if file.node("assays")?.is_some() && file.node("cell.names")?.is_some() {
             let problem = "an .h5seurat file, which is not read; export it in R: SeuratDisk::Convert(file, dest = \"h5ad\")";
             return Err(file.wrong("assays", problem));
         }
     }
-    Ok(Box::new(H5ad::from_file(file, options)?))
+    Ok(Box::new(AnnData::from_container(file, options)?))
 }
 
 /// HDF5 starts at byte 0, or, behind a block of the user's, at 512, 1024, 2048, ….

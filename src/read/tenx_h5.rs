@@ -1,13 +1,13 @@
 //! The `.h5` files of 10x Genomics: Cell Ranger 3 and later (`matrix`, with features of several kinds) and 2 (one group a genome).
 
 use super::OpenOptions;
-use super::h5_column::Column;
-use super::hdf5::{File, Kind, Object};
+use super::column::Column;
+use super::container::{Array, Container, Kind};
 use crate::cells::{CellMatrix, GeneColumn, SparseRows, check_rows};
 use crate::error::Result;
-use hdf5_reader::Dataset;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// No organism has as many genes or peaks; what declares more is broken.
 const MAX_FEATURES: usize = 1 << 22;
@@ -16,15 +16,15 @@ const EXPRESSION: &str = "Gene Expression";
 /// A 10x matrix file. Only the features of type `Gene Expression` are genes; [`CellMatrix::notes`] count the others. Names and rows are read by
 /// range, so an unfiltered matrix of millions of barcodes costs nothing to open.
 pub struct TenxH5 {
-    file: File,
+    file: Arc<dyn Container>,
     group: String,
     matrices: Vec<String>,
     notes: Vec<String>,
     format: &'static str,
     barcodes: Column,
-    data: Box<Dataset>,
-    indices: Box<Dataset>,
-    indptr: Box<Dataset>,
+    data: Arc<dyn Array>,
+    indices: Arc<dyn Array>,
+    indptr: Arc<dyn Array>,
     n_values: usize,
     n_features: usize,
     /// The gene of each feature, where not all features are genes.
@@ -44,21 +44,19 @@ impl Debug for TenxH5 {
 
 impl TenxH5 {
     /// The groups that hold matrices; none where this is another kind of file.
-    pub(super) fn groups(file: &File) -> Result<Vec<String>> {
+    pub(super) fn groups(file: &dyn Container) -> Result<Vec<String>> {
         let mut groups = Vec::new();
-        if let Some(Object::Group(root)) = file.object("")? {
-            for name in file.members(&root, "/")? {
-                let has = |part: &str| Ok::<_, crate::Error>(file.object(&format!("{name}/{part}"))?.is_some());
-                if has("barcodes")? && has("indptr")? && (has("genes")? || has("features")?) {
-                    groups.push(name);
-                }
+        for name in file.members("")? {
+            let has = |part: &str| Ok::<_, crate::Error>(file.node(&format!("{name}/{part}"))?.is_some());
+            if has("barcodes")? && has("indptr")? && (has("genes")? || has("features")?) {
+                groups.push(name);
             }
         }
         groups.sort();
         Ok(groups)
     }
 
-    pub(super) fn open(file: File, groups: Vec<String>, options: &OpenOptions) -> Result<Self> {
+    pub(super) fn open(file: Arc<dyn Container>, groups: Vec<String>, options: &OpenOptions) -> Result<Self> {
         let list = groups.join(", ");
         let group = match (&options.layer, groups.as_slice()) {
             (Some(layer), _) if groups.contains(layer) => layer.clone(),
@@ -69,8 +67,8 @@ impl TenxH5 {
                 return Err(file.wrong("/", problem));
             }
         };
-        let is_new = file.object(&format!("{group}/features"))?.is_some();
-        let column = |path: String| match Column::open(&file, &path, "")? {
+        let is_new = file.node(&format!("{group}/features"))?.is_some();
+        let column = |path: String| match Column::open(file.as_ref(), &path, None)? {
             Some(column) if column.is_text() => Ok(column),
             Some(_) => Err(file.wrong(path, "not texts; wanted names")),
             None => Err(file.wrong(path, "missing, or no list of names")),
@@ -93,12 +91,9 @@ impl TenxH5 {
                 format_args!("{n_features} ids of features, but {} names", names.len()),
             ));
         }
-        let shape = file.dataset(&format!("{group}/shape"))?;
-        let mut numbers = Vec::new();
         let shape_path = format!("{group}/shape");
-        file.check_type(&shape_path, &shape, Kind::Index)?;
-        let n_numbers = file.len(&shape_path, &shape)?;
-        file.read_indices(&shape_path, &shape, 0..n_numbers.min(3), &mut numbers)?;
+        let (shape, n_numbers) = file.list(&shape_path, Kind::Index)?;
+        let numbers = shape.indices(0..n_numbers.min(3))?;
         let sizes: Vec<usize> = numbers.iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
         if sizes != [n_features, barcodes.len()] {
             let problem = format_args!(
@@ -108,11 +103,11 @@ impl TenxH5 {
             return Err(file.wrong(shape_path, problem));
         }
         let types = match is_new {
-            true => Column::open(&file, &format!("{group}/features/feature_type"), "")?,
+            true => Column::open(file.as_ref(), &format!("{group}/features/feature_type"), None)?,
             false => None,
         };
         let types = match types {
-            Some(types) if types.len() == n_features => types.texts(&file, 0..n_features)?,
+            Some(types) if types.len() == n_features => types.texts(0..n_features)?,
             Some(types) => {
                 let place = format!("{group}/features/feature_type");
                 return Err(file.wrong(place, format_args!("{} types; wanted {n_features}", types.len())));
@@ -131,7 +126,7 @@ impl TenxH5 {
         let gene_column = |name: &str, column: &Column| -> Result<GeneColumn> {
             Ok(GeneColumn {
                 name: name.to_owned(),
-                genes: keep(column.texts(&file, 0..n_features)?),
+                genes: keep(column.texts(0..n_features)?),
             })
         };
         let gene_columns = vec![gene_column("id", &ids)?, gene_column("name", &names)?];
@@ -142,12 +137,9 @@ impl TenxH5 {
         }
 
         let [data_path, indices_path, indptr_path] = ["data", "indices", "indptr"].map(|part| format!("{group}/{part}"));
-        let (data, n_values) = file.numbers(&data_path)?;
-        let (indices, n_indices) = file.numbers(&indices_path)?;
-        let (indptr, n_offsets) = file.numbers(&indptr_path)?;
-        file.check_type(&data_path, &data, Kind::Value)?;
-        file.check_type(&indices_path, &indices, Kind::Index)?;
-        file.check_type(&indptr_path, &indptr, Kind::Index)?;
+        let (data, n_values) = file.list(&data_path, Kind::Value)?;
+        let (indices, n_indices) = file.list(&indices_path, Kind::Index)?;
+        let (indptr, n_offsets) = file.list(&indptr_path, Kind::Index)?;
         if n_indices != n_values {
             return Err(file.wrong(
                 indices_path,
@@ -190,12 +182,9 @@ impl TenxH5 {
 
     /// Where some cells start, and where the last one ends.
     fn offsets(&self, cells: Range<usize>) -> Result<Vec<usize>> {
-        let path = format!("{}/indptr", self.group);
-        let (mut numbers, mut offsets) = (Vec::new(), Vec::new());
-        let first = cells.start;
-        self.file
-            .read_indices(&path, &self.indptr, cells.start..cells.end + 1, &mut numbers)?;
-        for (place, number) in (first..).zip(numbers) {
+        let mut offsets = Vec::new();
+        let numbers = self.indptr.indices(cells.start..cells.end + 1)?;
+        for (place, number) in (cells.start..).zip(numbers) {
             let before = offsets.last().copied().unwrap_or(0);
             match usize::try_from(number) {
                 Ok(offset) if before <= offset && offset <= self.n_values => offsets.push(offset),
@@ -204,7 +193,7 @@ impl TenxH5 {
                         "{number} at {place}, after {before}; wanted numbers that rise from 0 to {}",
                         self.n_values
                     );
-                    return Err(self.file.wrong(path, problem));
+                    return Err(self.indptr.wrong(&problem));
                 }
             }
         }
@@ -269,7 +258,7 @@ impl CellMatrix for TenxH5 {
 
     fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
         check_rows(&cells, self.n_cells())?;
-        self.barcodes.texts(&self.file, cells)
+        self.barcodes.texts(cells)
     }
 
     fn gene_columns(&self) -> &[GeneColumn] {
@@ -282,10 +271,8 @@ impl CellMatrix for TenxH5 {
         let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) else {
             return Ok(SparseRows::default());
         };
-        let (data_path, path) = (format!("{}/data", self.group), format!("{}/indices", self.group));
-        let (mut values, mut features) = (Vec::new(), Vec::new());
-        self.file.read_values(&data_path, &self.data, start..end, &mut values)?;
-        self.file.read_indices(&path, &self.indices, start..end, &mut features)?;
+        let values = self.data.values(start..end)?;
+        let features = self.indices.indices(start..end)?;
         let mut rows = SparseRows {
             offsets: vec![0],
             ..SparseRows::default()
@@ -298,7 +285,7 @@ impl CellMatrix for TenxH5 {
                     .filter(|&feature| (feature as usize) < self.n_features);
                 let Some(feature) = found else {
                     let problem = format!("index {feature} at {}; there are {} features", start + place, self.n_features);
-                    return Err(self.file.wrong(path, problem));
+                    return Err(self.indices.wrong(&problem));
                 };
                 let gene = match &self.gene_of {
                     Some(gene_of) => gene_of[feature as usize],

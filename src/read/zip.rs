@@ -1,14 +1,14 @@
 //! Zip archives: the list of what they hold, each entry a source. Nothing is ever written, so that paths in them are only names.
 
 use super::inflate::{Inflated, Wrapping};
-use super::{Source, may_be_matrix, mtx};
+use super::{Source, filters, may_be_matrix, mtx, zarr};
 use crate::error::{Error, Result};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use zip::{CompressionMethod, ZipArchive};
 
-/// More entries than any matrix has files.
-const MAX_ENTRIES: usize = 100_000;
+/// More entries than any matrix has files, or chunks.
+const MAX_ENTRIES: usize = 1 << 18;
 
 /// A source with a cursor.
 struct Cursor {
@@ -58,7 +58,36 @@ impl Source for Part {
     }
 }
 
-/// What an archive holds that may be a matrix by its name.
+/// A small entry, decoded whole whenever it is read: of a Zarr store most are never read, and each is read whole.
+struct Deflated {
+    part: Part,
+    size: u64,
+    crc: u32,
+}
+
+impl Source for Deflated {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "the zip entry is broken, or larger than 256 MiB");
+        let max_size = filters::MAX_CHUNK_SIZE as u64;
+        if self.part.size > max_size || self.size > max_size {
+            return Err(broken());
+        }
+        let mut packed = vec![0; usize::try_from(self.part.size).map_err(|_| broken())?];
+        self.part.read_at(0, &mut packed)?;
+        let size = usize::try_from(self.size).map_err(|_| broken())?;
+        let content = filters::deflate(&packed, size).ok_or_else(broken)?;
+        if content.len() != size || crc32fast::hash(&content) != self.crc {
+            return Err(broken());
+        }
+        content.read_at(offset, out)
+    }
+}
+
+/// What an archive holds that may be a matrix by its name, or all if it holds a Zarr store.
 ///
 /// # Errors
 /// [`Error::File`] when the archive is broken or encrypted, or an entry unpacks to something else than it says; [`Error::Io`].
@@ -74,11 +103,12 @@ pub(super) fn entries(file: &str, source: &Arc<dyn Source>) -> Result<Vec<(Strin
         let problem = format!("{} entries; wanted the files of one matrix", archive.len());
         return Err(Error::file(file, "zip archive", problem));
     }
+    let has_store = archive.file_names().flatten().any(|name| zarr::is_metadata(&name));
     let mut entries: Vec<(String, Arc<dyn Source>)> = Vec::new();
     for i in 0..archive.len() {
         let entry = archive.by_index_raw(i).map_err(failed)?;
         let name = entry.name().map_err(failed)?.into_owned();
-        if entry.is_dir() || name.starts_with("__MACOSX/") || !may_be_matrix(&name) {
+        if entry.is_dir() || name.starts_with("__MACOSX/") || !(has_store || may_be_matrix(&name)) {
             continue;
         }
         let refused = |problem: &str| Err(Error::file(file, &name, problem));
@@ -103,6 +133,12 @@ pub(super) fn entries(file: &str, source: &Arc<dyn Source>) -> Result<Vec<(Strin
         };
         let content: Arc<dyn Source> = if method == CompressionMethod::Stored {
             Arc::new(part)
+        } else if method == CompressionMethod::DEFLATE && !may_be_matrix(&name) {
+            Arc::new(Deflated {
+                part,
+                size: entry.size(),
+                crc: entry.crc32(),
+            })
         } else if method == CompressionMethod::DEFLATE {
             Arc::new(Inflated::open(Arc::new(part), wrapping).map_err(|error| mtx::read_error(&format!("{file}/{name}"), error))?)
         } else {
