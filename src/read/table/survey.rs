@@ -257,10 +257,10 @@ impl Survey {
                 .unwrap_or_default();
             let by_name = by_name.binary_search(&column).is_ok();
             let missing = match others.next_if(|(place, ..)| place.column == column) {
-                Some((place, problem, true)) if !by_name => Some(self.not_a_number(text, &row, place, &problem)),
                 Some((place, problem, _)) if is_known(vocabulary, &heading) => {
                     return Err(self.not_a_number(text, &row, place, &problem));
                 }
+                Some((place, problem, true)) if !by_name => Some(self.not_a_number(text, &row, place, &problem)),
                 _ => None,
             };
             self.annotations.push(Annotation {
