@@ -132,11 +132,15 @@ impl Preprocess {
         }
         // A cell without counts has no values to scale, so the division is never by zero where it matters.
         let scale = self.target_sum / sum;
+        // Most counts of a cell are a few small numbers, whose logarithms are needed again and again.
+        let mut last = [(0.0, 0.0); 16];
         for value in values {
-            *value *= scale;
-            if self.log1p {
-                *value = value.ln_1p();
+            let (from, to) = &mut last[(value.to_bits() >> 50 & 15) as usize];
+            if *from != *value {
+                let scaled = *value * scale;
+                (*from, *to) = (*value, if self.log1p { scaled.ln_1p() } else { scaled });
             }
+            *value = *to;
         }
     }
 }

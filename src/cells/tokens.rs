@@ -4,6 +4,7 @@ use super::normalise::Judge;
 use super::serialize::{Expressed, rank};
 use super::{CellMatrix, GeneMatch, Preprocess, Serialization, SparseRows, Tokens, ValueKind, Vocabulary};
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
@@ -12,6 +13,8 @@ use std::ops::Range;
 const N_SAMPLED_CELLS: usize = 1_000;
 /// They are taken in this many runs spread over the file, since single rows would cost a compressed chunk each.
 const N_SAMPLED_RUNS: usize = 8;
+/// Cells that are worth a thread.
+const MIN_CELLS: usize = 16;
 
 /// What was found in a file, and everything that was decided about it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -173,11 +176,14 @@ impl<'a> Tokenizer<'a> {
     /// among counts), naming cell and gene.
     pub fn tokens(&self, cells: Range<usize>) -> Result<Vec<Tokens>> {
         let rows = self.matrix.read_rows(cells.clone())?;
-        let mut linear = vec![0.0_f64; self.genes.len()];
-        let mut touched = Vec::new();
-        cells
-            .enumerate()
-            .map(|(row, cell)| self.cell(&rows, row, cell, &mut linear, &mut touched))
+        let memory = || (vec![0.0_f64; self.genes.len()], Vec::new());
+        // In wasm rayon runs on the one thread that there is.
+        (0..cells.len())
+            .into_par_iter()
+            .with_min_len(MIN_CELLS)
+            .map_init(memory, |(linear, touched), row| {
+                self.cell(&rows, row, cells.start + row, linear, touched)
+            })
             .collect()
     }
 
@@ -223,7 +229,7 @@ impl<'a> Tokenizer<'a> {
             let score = self.serialization.score(value, entropy);
             Expressed { gene_id, value, score }
         });
-        Ok(rank(expressed.collect(), self.max_genes))
+        Ok(rank(expressed, self.max_genes))
     }
 }
 

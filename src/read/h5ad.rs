@@ -302,11 +302,17 @@ impl H5ad {
         self.file
             .read_values(&format!("{}/data", self.matrix), &sparse.data, start..end, &mut values)?;
         let path = format!("{}/indices", self.matrix);
-        let mut genes = Vec::new();
-        self.file.read_indices(&path, &sparse.indices, start..end, &mut genes)?;
+        let genes = match self.file.read_small_indices(&path, &sparse.indices, start..end)? {
+            Some(genes) => checked_indices(&self.file, &path, &genes, start, self.n_genes, "gene")?,
+            None => {
+                let mut genes = Vec::new();
+                self.file.read_indices(&path, &sparse.indices, start..end, &mut genes)?;
+                checked_indices(&self.file, &path, &genes, start, self.n_genes, "gene")?
+            }
+        };
         Ok(SparseRows {
             offsets: indptr.iter().map(|&offset| offset - start).collect(),
-            genes: checked_indices(&self.file, &path, &genes, start, self.n_genes, "gene")?,
+            genes,
             values,
         })
     }
@@ -592,14 +598,24 @@ impl Turned {
 }
 
 /// Indices below `n`; `first` is the place of the first one in the dataset.
-fn checked_indices(file: &File, path: &str, indices: &[i64], first: usize, n: usize, what: &str) -> Result<Vec<u32>> {
-    let check = |(place, &index): (usize, &i64)| match u32::try_from(index) {
-        Ok(small) if (small as usize) < n => Ok(small),
-        _ if index < 0 => Err(file.wrong(path, format_args!("index {index} at {place} is negative"))),
-        _ => Err(file.wrong(
-            path,
-            format_args!("index {index} at {place} is past the last {what} ({})", n - 1),
-        )),
+fn checked_indices<T: Copy + Into<i64>>(
+    file: &File,
+    path: &str,
+    indices: &[T],
+    first: usize,
+    n: usize,
+    what: &str,
+) -> Result<Vec<u32>> {
+    let check = |(place, &index): (usize, &T)| {
+        let index = index.into();
+        match u32::try_from(index) {
+            Ok(small) if (small as usize) < n => Ok(small),
+            _ if index < 0 => Err(file.wrong(path, format_args!("index {index} at {place} is negative"))),
+            _ => Err(file.wrong(
+                path,
+                format_args!("index {index} at {place} is past the last {what} ({})", n - 1),
+            )),
+        }
     };
     (first..).zip(indices).map(check).collect()
 }

@@ -16,6 +16,10 @@ use std::sync::Arc;
 /// Files are read in blocks of this size, since HDF5 asks for tens of thousands of small pieces.
 const BLOCK_SIZE: usize = 1 << 20;
 const N_BLOCKS: usize = 32;
+/// Every read of part of a dataset goes through the whole index of its chunks, small nodes all over the file: they are kept apart, or
+/// each would cost a block every time.
+const PAGE_SIZE: usize = 1 << 12;
+const N_PAGES: usize = 1 << 12;
 /// What one dataset read may allocate. Sizes come from the file, so a broken one could ask for anything.
 const MAX_READ_SIZE: usize = 1 << 30;
 /// Long ranges are read in pieces of this many numbers.
@@ -60,7 +64,8 @@ pub(super) enum Object {
 impl File {
     pub(super) fn open(name: &str, source: Arc<dyn Source>) -> Result<Self> {
         let size = source.size();
-        let storage = BlockCacheStorage::new(Arc::new(SourceStorage(source)), BLOCK_SIZE, N_BLOCKS);
+        let blocks = BlockCacheStorage::new(Arc::new(SourceStorage(source)), BLOCK_SIZE, N_BLOCKS);
+        let storage = BlockCacheStorage::new(Arc::new(blocks), PAGE_SIZE, N_PAGES);
         let mut options = OpenOptions::default().with_max_read_bytes(MAX_READ_SIZE);
         options.filter_registry = Some(filters::registry());
         let file = Hdf5File::from_storage_with_options(Arc::new(storage), options)
@@ -185,7 +190,21 @@ impl File {
 
     /// Adds part of a one-dimensional dataset to `out`.
     pub(super) fn read_values(&self, path: &str, dataset: &Dataset, range: Range<usize>, out: &mut Vec<f32>) -> Result<()> {
+        // What lies in the file as in memory is not decoded one by one.
+        if <f32 as H5Type>::native_copy_compatible(dataset.dtype()) {
+            return self.read(path, dataset, range, &[], out, |value: f32| value);
+        }
         self.read(path, dataset, range, &[], out, |Value(value)| value)
+    }
+
+    /// Part of a one-dimensional dataset of whole numbers, where it lies in the file as in memory; `None` elsewhere.
+    pub(super) fn read_small_indices(&self, path: &str, dataset: &Dataset, range: Range<usize>) -> Result<Option<Vec<i32>>> {
+        if !<i32 as H5Type>::native_copy_compatible(dataset.dtype()) {
+            return Ok(None);
+        }
+        let mut indices = Vec::new();
+        self.read(path, dataset, range, &[], &mut indices, |index: i32| index)?;
+        Ok(Some(indices))
     }
 
     /// Adds part of a one-dimensional dataset of whole numbers to `out`.
@@ -263,9 +282,12 @@ impl File {
             let selections = std::iter::once(slice(piece.clone()))
                 .chain(row_shape.iter().map(|&len| slice(0..len)))
                 .collect();
-            let numbers = dataset
-                .read_slice::<T>(&SliceInfo { selections })
-                .map_err(|error| self.explain(path, error))?;
+            let selection = SliceInfo { selections };
+            #[cfg(not(target_arch = "wasm32"))]
+            let numbers = dataset.read_slice_parallel::<T>(&selection);
+            #[cfg(target_arch = "wasm32")]
+            let numbers = dataset.read_slice::<T>(&selection);
+            let numbers = numbers.map_err(|error| self.explain(path, error))?;
             if numbers.len() != piece.len() * row_len {
                 return Err(self.wrong(
                     path,
