@@ -61,7 +61,7 @@ const BY_GENE: Case = Case {
     ..BY_CELL
 };
 
-const SAME: [Case; 23] = [
+const SAME: [Case; 24] = [
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3\na,1.5,0,20,0\nb,0,0,3,4\n",
         ..BY_CELL
@@ -84,6 +84,10 @@ const SAME: [Case; 23] = [
     },
     Case {
         text: "\"c\",\"GENE0\",\"GENE1\",\"GENE2\",\"GENE3\"\n\"a\",\"1.5\",\"0\",20,0\n\"b\",0,0,3,4\n",
+        ..BY_CELL
+    },
+    Case {
+        text: "  c   GENE0 GENE1 GENE2 GENE3\n  a   1.5 0 20 0\n  b   0 0 3 4\n",
         ..BY_CELL
     },
     // As R writes it: a header that is one shorter, spaces between.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Copies of each file; `SCDIVA_MUTATIONS` asks for more.
 const N_COPIES: u64 = 400;
 /// A damaged copy may declare more cells than a test has time for.
 const MAX_CELLS: usize = 1000;
@@ -149,8 +150,9 @@ fn use_up(matrix: &dyn CellMatrix, vocabulary: &Vocabulary) -> scdiva::Result<()
 /// Damages one file after the other of what belongs together, and holds every copy to the law.
 fn assert_survives(name: &str, files: &[(String, Vec<u8>)], check: impl Fn(Vec<(String, Vec<u8>)>) -> scdiva::Result<()>) {
     check(files.to_vec()).unwrap();
+    let n_copies = std::env::var("SCDIVA_MUTATIONS").map_or(N_COPIES, |n| n.parse().unwrap());
     let mut n_refused = 0;
-    for copy in 0..N_COPIES {
+    for copy in 0..n_copies {
         let mut random = Random(copy);
         let mut files = files.to_vec();
         let which = random.below(files.len());
@@ -174,7 +176,7 @@ fn assert_survives(name: &str, files: &[(String, Vec<u8>)], check: impl Fn(Vec<(
         assert!(time < MAX_TIME, "{name}, copy {copy}: {time:?}");
         assert!(memory < MAX_MEMORY, "{name}, copy {copy}: {memory} bytes");
     }
-    assert!(n_refused > N_COPIES / 20, "{name}: only {n_refused} copies were refused");
+    assert!(n_refused > n_copies / 20, "{name}: only {n_refused} copies were refused");
 }
 
 fn fixture(name: &str) -> Vec<u8> {

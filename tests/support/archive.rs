@@ -6,14 +6,14 @@ use flate2::write::GzEncoder;
 use std::io::Write;
 
 /// One member.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// An archive of stored or deflated entries, as the specification has it.
-pub fn zip(files: &[(String, Vec<u8>)], flags: u16, wrong_size: bool) -> Vec<u8> {
+pub(crate) fn zip(files: &[(String, Vec<u8>)], flags: u16, wrong_size: bool) -> Vec<u8> {
     let (mut archive, mut list) = (Vec::new(), Vec::new());
     for (i, (name, bytes)) in files.iter().enumerate() {
         let packed = gzip(bytes);

@@ -173,7 +173,7 @@ pub(super) struct Survey {
 impl Survey {
     /// Reads all of the file once, and refuses every field that is neither a number nor in a column beside the numbers.
     pub(super) fn read(text: &Text, vocabulary: Option<&Vocabulary>) -> Result<Self> {
-        let mut fields = Fields::new(text, text.start, true);
+        let mut fields = Fields::new(text, text.start, false);
         let header = Header::read(text, &mut fields, vocabulary)?;
         let mut survey = Self {
             shift: 0,
