@@ -285,7 +285,7 @@ impl Survey {
             if record.n_fields != n_fields {
                 return Err(wrong_len(text, record, n_fields));
             }
-            if self.n_rows % STRIDE == 0 {
+            if self.n_rows.is_multiple_of(STRIDE) {
                 self.places.push(position);
             }
             self.n_rows += 1;
