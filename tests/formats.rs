@@ -440,7 +440,7 @@ fn tables_with_a_fault_are_refused_with_line_and_column() {
     let mut broken = bytes("genes_by_cells.csv.gz");
     let checksum = broken.len() - 6;
     broken[checksum] ^= 0xff;
-    assert_refused("counts.csv.gz", broken, "line ", "the compressed file is broken");
+    assert_refused("counts.csv.gz", broken, "compressed data: ", "the compressed file is broken");
 }
 
 #[test]

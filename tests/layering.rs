@@ -28,10 +28,12 @@ const ONLY_IN: [(&str, &[&str]); 8] = [
     ("hdf5_reader", &["read/hdf5.rs", "read/filters.rs", "write/hdf5/"]),
     ("arrow_array", &["write/parquet.rs"]),
     ("rten_simd", &["cpu/"]),
+    // Tokens too: ranking the genes of a cell takes as long as reading them.
     (
         "rayon",
         &[
             "cpu/",
+            "cells/tokens.rs",
             "tasks/graph.rs",
             "tasks/neighbours.rs",
             "tasks/neighbours/",

@@ -131,11 +131,15 @@ impl Arithmetic {
         }
         // A cell without counts has no values to scale, so the division is never by zero where it matters.
         let scale = self.factor.unwrap_or(self.preprocess.target_sum / sum);
+        // Most counts of a cell are a few small numbers, whose logarithms are needed again and again.
+        let mut last = [(0.0, 0.0); 16];
         for amount in amounts {
-            *amount *= scale;
-            if self.preprocess.log1p {
-                *amount = amount.ln_1p();
+            let (from, to) = &mut last[(amount.to_bits() >> 50 & 15) as usize];
+            if *from != *amount {
+                let scaled = *amount * scale;
+                (*from, *to) = (*amount, if self.preprocess.log1p { scaled.ln_1p() } else { scaled });
             }
+            *amount = *to;
         }
     }
 }

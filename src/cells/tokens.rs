@@ -7,8 +7,12 @@ use super::{
     CellMatrix, DropletReport, GeneMatch, InputReport, MatchOptions, Preprocess, Serialization, SparseRows, Tokens, Vocabulary,
 };
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use std::fmt::{self, Formatter};
 use std::ops::Range;
+
+/// Cells that are worth a thread.
+const MIN_CELLS: usize = 16;
 
 /// Makes tokens of the cells of one matrix, for one model.
 pub struct Tokenizer<'a> {
@@ -96,11 +100,14 @@ impl<'a> Tokenizer<'a> {
     /// among counts), naming cell and gene.
     pub fn tokens(&self, cells: Range<usize>) -> Result<Vec<Tokens>> {
         let rows = self.matrix.read_rows(cells.clone())?;
-        let mut amounts = vec![0.0_f64; self.genes.len()];
-        let mut touched = Vec::new();
-        cells
-            .enumerate()
-            .map(|(row, cell)| self.cell(&rows, row, cell, &mut amounts, &mut touched))
+        let memory = || (vec![0.0_f64; self.genes.len()], Vec::new());
+        // In wasm rayon runs on the one thread that there is.
+        (0..cells.len())
+            .into_par_iter()
+            .with_min_len(MIN_CELLS)
+            .map_init(memory, |(amounts, touched), row| {
+                self.cell(&rows, row, cells.start + row, amounts, touched)
+            })
             .collect()
     }
 
@@ -145,7 +152,7 @@ impl<'a> Tokenizer<'a> {
             let score = self.serialization.score(value, entropy);
             Expressed { gene_id, value, score }
         });
-        Ok(rank(expressed.collect(), self.max_genes))
+        Ok(rank(expressed, self.max_genes))
     }
 }
 

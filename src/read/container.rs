@@ -71,6 +71,11 @@ pub(super) trait Array: Send + Sync {
     /// Adds a block to `out`, row by row: a range for each dimension, none past its end.
     fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()>;
 
+    /// Part of a list of whole numbers of 32 bits, where it lies in the file as in memory; `None` elsewhere.
+    fn small_indices(&self, _range: Range<usize>) -> Result<Option<Vec<i32>>> {
+        Ok(None)
+    }
+
     /// Refuses part of a list that the file does not hold, where the format lets that mean some number and the caller knows better.
     fn check_stored(&self, _range: Range<usize>) -> Result<()> {
         Ok(())

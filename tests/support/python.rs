@@ -5,7 +5,6 @@
     clippy::panic,
     reason = "several test files share this, each uses a part; a failure is a failed test"
 )]
-
 #![expect(
     unreachable_pub,
     clippy::panic,
