@@ -360,6 +360,7 @@ fn called(label: usize, probability: f32) -> Option<Prediction> {
         probability,
         second_label: 99,
         second_probability: 0.1,
+        entropy: 0.0,
     })
 }
 

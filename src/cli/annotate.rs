@@ -1,10 +1,11 @@
 //! `scdiva annotate`.
 
+use super::h5ad::Original;
 use super::input::Input;
 use super::inputs::results_in;
 use super::interrupt;
 use super::output::OutputPath;
-use super::results::{Format, Original, ResultArgs};
+use super::results::{Format, ResultArgs};
 use super::run::{JournalFile, Place, Plan, RunArgs};
 use super::session::{Session, io_error};
 use super::{Outcome, say_error};

@@ -3,9 +3,10 @@
 use super::Outcome;
 use super::annotate;
 use super::embed::{self, EmbeddingFormat};
+use super::h5ad::Original;
 use super::input::Input;
 use super::output::OutputPath;
-use super::results::{Format, Original, ResultArgs};
+use super::results::{Format, ResultArgs};
 use super::run::RunArgs;
 use super::session::io_error;
 use clap::Args;

@@ -4,6 +4,7 @@
 mod annotate;
 mod embed;
 mod forward;
+mod h5ad;
 mod info;
 mod input;
 mod inputs;

@@ -60,7 +60,7 @@ impl<F: Read + Write + Seek> Results<F> {
         let (name, hash, head) = (header.model.name, header.model.hash, header.model.head);
         run.insert("model".to_owned(), json!({"name": name, "hash": hash, "head": head}));
         run.insert("device".to_owned(), header.device.into());
-        run.insert("input".to_owned(), storable(header.input.report).unwrap_or_else(|| json!({})));
+        run.insert("input".to_owned(), input(header.input.report));
         run.insert("parameters".to_owned(), Value::Object(parameters));
         writer.set_run(run);
 
@@ -98,6 +98,15 @@ impl<F: Read + Write + Seek> Results<F> {
         written?;
         writer.complete().map_err(failed)
     }
+}
+
+/// What was found in the input and decided about it. Where it lay is nobody's business.
+fn input(mut report: Value) -> Value {
+    if let Some(file) = report.get_mut("file") {
+        let name = file.as_str().and_then(|path| path.rsplit(['/', '\\']).next());
+        *file = name.unwrap_or_default().into();
+    }
+    storable(report).unwrap_or_else(|| json!({}))
 }
 
 /// What has a place in `uns`: texts, numbers, truths, lists of one of these, and what holds them.

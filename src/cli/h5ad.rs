@@ -1,0 +1,152 @@
+//! Results in an `.h5ad`: the user's own, or one that is made of another format.
+
+use super::results::ResultArgs;
+use super::session::{io_error, progress_bar, show};
+use scdiva::cells::CellMatrix;
+use scdiva::run::{Groups, Results, WholeOptions, h5ad_additions};
+use scdiva::tasks::Progress;
+use scdiva::write::file::NewFile;
+use scdiva::write::h5ad::{Additions, H5adWriter};
+use scdiva::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Where an `.h5ad` comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Original<'a> {
+    /// The user's own, to which answers are added.
+    H5ad(&'a Path),
+    /// Another format, of which one is made.
+    Matrix(&'a dyn CellMatrix),
+}
+
+impl<'a> Original<'a> {
+    /// What an input is. `input` is its path, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::File`] for an `.h5ad` of which droplets are left out: its rows are not the run's.
+    pub(super) fn of(input: Option<&'a Path>, matrix: &'a dyn CellMatrix) -> Result<Self> {
+        match (input, matrix.droplets()) {
+            (Some(path), None) if matrix.format() == H5AD => Ok(Self::H5ad(path)),
+            (Some(_), Some(_)) if matrix.format() == H5AD => {
+                let problem = "empty droplets were left out, so results do not fit its rows; give `--min-counts 0`, or write another format";
+                Err(Error::file(matrix.file(), "obs", problem))
+            }
+            _ => Ok(Self::Matrix(matrix)),
+        }
+    }
+}
+
+/// [`CellMatrix::format`] of what answers can be added to.
+const H5AD: &str = "AnnData (.h5ad)";
+
+impl ResultArgs {
+    /// Looks whether an `.h5ad` can take the results, before anything long begins.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names what is in the way.
+    pub(super) fn check_h5ad(&self, original: Original<'_>, whole: &WholeOptions) -> Result<()> {
+        let additions = self.additions(whole);
+        match original {
+            Original::H5ad(path) => {
+                let file = File::open(path).map_err(io_error(path))?;
+                H5adWriter::open(&path.display().to_string(), Untouched(file), &additions).map(drop)
+            }
+            Original::Matrix(matrix) => {
+                let columns = matrix.cell_columns().iter().map(|name| ("obs", &additions.columns, name));
+                let embeddings = matrix.embeddings().iter().map(|name| ("obsm", &additions.embeddings, name));
+                match columns.chain(embeddings).find(|(_, ours, name)| ours.contains(name)) {
+                    None => Ok(()),
+                    Some((place, _, name)) => {
+                        let problem = "exists already, and nothing is overwritten; rename or remove it";
+                        Err(Error::file(matrix.file(), format_args!("{place}/{name}"), problem))
+                    }
+                }
+            }
+        }
+    }
+
+    fn additions(&self, whole: &WholeOptions) -> Additions {
+        h5ad_additions(whole.groups.is_some(), whole.umap, self.replace)
+    }
+
+    /// The `.h5ad` of a complete run, whose name is that of `original` when that is to be replaced.
+    pub(super) fn write_h5ad(
+        &self,
+        results: &mut Results<File>,
+        whole: &WholeOptions,
+        output: &Path,
+        original: Original<'_>,
+    ) -> Result<()> {
+        let (name, additions) = (output.display().to_string(), self.additions(whole));
+        let (new, writer) = match original {
+            Original::H5ad(input) => {
+                let is_same = fs::canonicalize(input)
+                    .ok()
+                    .is_some_and(|input| fs::canonicalize(output).ok() == Some(input));
+                let new = if is_same {
+                    NewFile::replace(input)?
+                } else {
+                    NewFile::copy(input, output)?
+                };
+                let writer = H5adWriter::open(&name, new.open()?, &additions)?;
+                (new, writer)
+            }
+            Original::Matrix(matrix) => {
+                let new = NewFile::create(output)?;
+                let bar = progress_bar(matrix.n_cells());
+                let mut show = show(&bar, 0);
+                let n_cells = matrix.n_cells();
+                let writer = H5adWriter::create(&name, new.open()?, matrix, &additions, &mut |n_done| match show(Progress {
+                    n_done,
+                    n_cells,
+                }) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Cancelled),
+                })?;
+                bar.finish_and_clear();
+                (new, writer)
+            }
+        };
+        let parameters = serde_json::json!({
+            "min_probability": results.header().min_probability,
+            "min_share": self.min_share,
+            "votes_of": match &whole.groups {
+                None => None,
+                Some(Groups::Clusters) => Some("clusters"),
+                Some(Groups::Given { .. }) => self.groups.as_deref(),
+            },
+            "umap": whole.umap,
+        });
+        let parameters = parameters.as_object().cloned().unwrap_or_default();
+        results.write_h5ad(&name, writer, parameters)?;
+        new.publish()
+    }
+}
+
+/// A file that is looked at as if it could be written to.
+struct Untouched(File);
+
+impl Read for Untouched {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out)
+    }
+}
+
+impl Seek for Untouched {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+impl Write for Untouched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
