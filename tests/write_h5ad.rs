@@ -359,6 +359,7 @@ fn what_the_user_named_like_us_is_never_replaced() {
         ("paged.h5ad", "HDF5 superblock: the file manages its free space itself"),
         ("twice.h5ad", "obs: a group that stands in two places"),
         ("twice_latest.h5ad", "obs: a group that stands in two places"),
+        ("large_attribute.h5ad", "uns: the attribute large is larger than the 64 KiB"),
         ("elsewhere.h5ad", "obs: a link to another place"),
     ] {
         let bytes = std::fs::read(folder.path().join(name)).unwrap();
@@ -523,5 +524,38 @@ fn up_to_the_last_write_a_file_is_what_it_was() {
             writes += 1;
         }
         assert!(writes > 20, "{name}: {writes} writes");
+    }
+}
+
+#[test]
+fn broken_files_are_errors_or_stay_files() {
+    for name in ["columns.h5ad", "small_csr_f4.h5ad", "columns_0.7.h5ad"] {
+        let whole = fixture(name);
+        let mut random: u64 = 7;
+        let mut next = |below: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % below
+        };
+        let (mut n_opened, n_copies) = (0, 400);
+        for copy in 0..n_copies {
+            let mut bytes = whole.clone();
+            if copy % 8 == 0 {
+                bytes.truncate(next(whole.len()));
+            }
+            for _ in 0..=next(4) {
+                if let Some(byte) = bytes.get_mut(next(whole.len())) {
+                    *byte = [0, 1, 0x7F, 0xFF, 8, u8::try_from(next(256)).unwrap()][next(6)];
+                }
+            }
+            if let Ok(writer) = H5adWriter::open(name, Cursor::new(bytes), &additions())
+                && writer.n_cells() == 12
+            {
+                fill(writer);
+                n_opened += 1;
+            }
+        }
+        assert!((10..n_copies).contains(&n_opened), "{name}: {n_opened} of {n_copies} opened");
     }
 }

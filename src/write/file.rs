@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// A file that is being written beside the place where it will stand. It takes that place, and with it the place of a file that stands
-/// there, in one step: whoever looks, and whatever dies, finds the old file or the new one. Dropped before that, it is removed; a killed process leaves it,
-/// under a name that begins with `.` and ends with `.part`.
+/// there, in one step: whoever looks, and whatever dies, finds the old file or the new one. Dropped before that, it is removed; a killed
+/// process leaves it, under a name that begins with `.` and ends with `.part`. A link stays a link: the file that it leads to is replaced.
 #[derive(Debug)]
 pub struct NewFile {
     to: PathBuf,
@@ -28,9 +28,9 @@ impl NewFile {
     /// An empty file that will stand at `to`.
     ///
     /// # Errors
-    /// [`Error::Io`] when nothing can be written there.
+    /// [`Error::Io`] when nothing can be written there, or a folder or a device stands there.
     pub fn create(to: &Path) -> Result<Self> {
-        Self::beside(to.to_owned()).map_err(|source| failed(to, source))
+        Self::beside(to).map_err(|source| failed(to, source))
     }
 
     /// A copy of a file, with its permissions, that will stand at `to`.
@@ -41,7 +41,7 @@ impl NewFile {
         let mut source = File::open(from).map_err(|source| failed(from, source))?;
         let copy = |source: &mut File| -> io::Result<Self> {
             let metadata = source.metadata()?;
-            let mut new = Self::beside(to.to_owned())?;
+            let mut new = Self::beside(to)?;
             io::copy(source, new.temporary.as_file_mut())?;
             new.copied = Some(Copied {
                 from: from.to_owned(),
@@ -52,18 +52,15 @@ impl NewFile {
         copy(&mut source).map_err(|source| failed(to, source))
     }
 
-    /// A copy of a file that will take its place, or the place of the file that it links to.
+    /// A copy of a file that will take its place.
     ///
     /// # Errors
     /// [`Error::Io`] when the file may not be read or written, or there is no room for a copy beside it.
     pub fn replace(path: &Path) -> Result<Self> {
-        let original = path.canonicalize().map_err(|source| failed(path, source))?;
         // A file that may not be written must not be replaced either, although its folder would allow it.
-        OpenOptions::new()
-            .write(true)
-            .open(&original)
-            .map_err(|source| failed(path, source))?;
-        Self::copy(&original, &original)
+        let file = OpenOptions::new().write(true).open(path);
+        drop(file.map_err(|source| failed(path, source))?);
+        Self::copy(path, path)
     }
 
     /// The file to be written, at its beginning; one handle after another may be asked for.
@@ -105,11 +102,14 @@ impl NewFile {
         sync_folder(&to)
     }
 
-    fn beside(to: PathBuf) -> io::Result<Self> {
-        let name = to.file_name().and_then(|name| name.to_str()).unwrap_or("scdiva");
-        if to.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
+    fn beside(to: &Path) -> io::Result<Self> {
+        let to = match to.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(metadata) if !metadata.is_file() => return Err(io::Error::other("a device or a pipe; wanted a file")),
+            Ok(_) => to.canonicalize()?,
+            Err(_) => to.to_owned(),
+        };
+        let name = to.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_string_lossy();
         let temporary = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .suffix(".part")

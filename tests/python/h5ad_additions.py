@@ -56,12 +56,12 @@ def full(x):
     return a
 
 
-def resave(path, to, **options):
-    """The same file as another version of the library would write it."""
-    with h5py.File(path, "r") as old, h5py.File(to, "w", **options) as new:
-        new.attrs.update(old.attrs)
-        for name in old:
-            old.copy(name, new)
+def save(a, path, track_order=False, **options):
+    """The file as another version of the library would write it. HDF5 copies old groups as old ones, so that all of it is made here."""
+    before, h5py.get_config().track_order = h5py.get_config().track_order, track_order
+    with h5py.File(path, "w", track_order=track_order, **options) as file:
+        anndata.io.write_elem(file, "/", a)
+    h5py.get_config().track_order = before
 
 
 def make(folder):
@@ -78,10 +78,17 @@ def make(folder):
     many = data(matrix(40), n=40)
     many.write_h5ad(folder / "forty_cells.h5ad")
     for kind, options in {"latest": {"libver": "latest"}, "v108": {"libver": ("v108", "v108")}, "ordered": {"track_order": True}}.items():
-        resave(folder / "csr.h5ad", folder / f"{kind}.h5ad", **options)
-    resave(folder / "many_columns.h5ad", folder / "many_columns_latest.h5ad", libver="latest")
+        save(full(sp.csr_matrix(x)), folder / f"{kind}.h5ad", **options)
+    for kind, options in {"latest": {"libver": "latest"}, "ordered": {"track_order": True}, "few_latest": {"libver": "latest"}}.items():
+        save(data(x, columns=0 if kind.startswith("few") else 300), folder / f"many_columns_{kind}.h5ad", **options)
+    # More than eight attributes stand apart from the header.
+    save(full(sp.csr_matrix(x)), folder / "dense_attributes.h5ad", libver="latest")
+    with h5py.File(folder / "dense_attributes.h5ad", "r+", libver="latest") as file:
+        for i in range(12):
+            file["obs"].attrs[f"note {i} ä"] = np.arange(i) if i % 2 else f"täxt {i}"
+            file.attrs[f"note {i}"] = h5py.Empty("f8") if i % 3 == 0 else np.ones((2, i))
     # Written by other languages: texts of fixed length, obs without the list of its columns.
-    resave(folder / "csr.h5ad", folder / "fixed_texts.h5ad")
+    save(full(sp.csr_matrix(x)), folder / "fixed_texts.h5ad")
     with h5py.File(folder / "fixed_texts.h5ad", "r+") as file:
         order = [name.encode() for name in file["obs"].attrs["column-order"]]
         file["obs"].attrs["column-order"] = np.array(order)
@@ -99,8 +106,8 @@ def make(folder):
         file["obs"].attrs["column-order"] = ["group"]
         file["var"].attrs.create("column-order", np.array([], dtype="f8"))
     # Links that are not hard ones, in a group that is written anew.
-    resave(folder / "csr.h5ad", folder / "links.h5ad")
-    resave(folder / "csr.h5ad", folder / "links_latest.h5ad", libver="latest")
+    save(full(sp.csr_matrix(x)), folder / "links.h5ad")
+    save(full(sp.csr_matrix(x)), folder / "links_latest.h5ad", libver="latest")
     for name in ["links.h5ad", "links_latest.h5ad"]:
         with h5py.File(folder / name, "r+") as file:
             file["uns/soft"] = h5py.SoftLink("/uns/nested/n")
@@ -126,6 +133,8 @@ def attributes(item):
         kind = item.attrs.get_id(name).dtype
         if isinstance(value, h5py.Reference):
             value = item.file[value].name
+        # An empty value has no text of its own.
+        value = "empty" if isinstance(value, h5py.Empty) else value
         found[name] = str(kind), value.tolist() if isinstance(value, np.ndarray) else str(value)
     return found
 
@@ -315,13 +324,15 @@ def theirs(folder):
         a.obsm["X_scdiva_old"] = np.ones((N, 2))
         change(a)
         a.write_h5ad(folder / f"{name}.h5ad")
-    data(matrix()).write_h5ad(folder / "plain.h5ad")
-    resave(folder / "plain.h5ad", folder / "paged.h5ad", fs_strategy="page", fs_persist=True)
+    save(data(matrix()), folder / "paged.h5ad", fs_strategy="page", fs_persist=True)
     for name, options in {"twice.h5ad": {}, "twice_latest.h5ad": {"libver": "latest"}}.items():
-        resave(folder / "plain.h5ad", folder / name, **options)
+        save(data(matrix()), folder / name, **options)
         with h5py.File(folder / name, "r+") as file:
             file["uns/obs"] = file["obs"]
-    resave(folder / "plain.h5ad", folder / "elsewhere.h5ad")
+    save(data(matrix()), folder / "large_attribute.h5ad", libver="latest")
+    with h5py.File(folder / "large_attribute.h5ad", "r+", libver="latest") as file:
+        file["uns"].attrs["large"] = np.zeros(20_000)
+    save(data(matrix()), folder / "elsewhere.h5ad")
     with h5py.File(folder / "elsewhere.h5ad", "r+") as file:
         file.move("obs", "cells")
         file["obs"] = h5py.SoftLink("/cells")

@@ -1,7 +1,9 @@
 //! A new file: the matrix with what it knows of its cells and genes.
 
 use super::super::hdf5::{Array, Attribute, ChunkWriter, Group, Space, Type};
-use super::{categorical, code_bytes, code_type, encode, encoding, io_error, number_array, string_array};
+use super::column::{code_bytes, code_type};
+use super::element::{categorical, encode, encoding, number_array, string_array};
+use super::io_error;
 use crate::cells::{CellColumn, CellMatrix, SparseRows};
 use crate::error::{Error, Result};
 use std::io::{self, Read, Seek, Write};

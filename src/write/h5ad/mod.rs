@@ -1,20 +1,27 @@
 //! `.h5ad` files: the user's own with our answers added, or a new one of any matrix. anndata's on-disk format 0.1.0.
 
+mod column;
+mod element;
 mod matrix;
 mod uns;
 
 use super::columns::{RUN, RUN_COLUMNS, is_own};
-use super::hdf5::{Array, Attribute, Existing, Group, Root, SAVE_AGAIN, Space, Type, dataset, invalid, text_array};
-use super::{ResultColumn, ResultEmbedding, ResultValues, TableWriter, check_lengths};
+use super::hdf5::{Array, Attribute, Existing, Group, Root, SAVE_AGAIN, Space, Type, invalid};
+use super::{ResultColumn, ResultEmbedding, TableWriter, check_lengths};
 use crate::cells::CellMatrix;
 use crate::error::{Error, Result};
+use column::Column;
+use element::{encode, encoding};
 use serde_json::{Map, Value};
 use std::fmt::{self, Debug, Formatter};
 use std::io::{self, Read, Seek, Write};
-use std::sync::Arc;
 
 /// Columns that the names of `obs` may have: more do not fit into the attribute that lists them.
 const MAX_COLUMNS: usize = 4000;
+/// A file that declares more is broken.
+const MAX_CELLS: u64 = u32::MAX as u64;
+/// An embedding of more numbers a cell is none.
+const MAX_EMBEDDING_COLS: usize = 1 << 16;
 
 /// What will be added to a file: its names are checked before anything is computed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,13 +72,6 @@ pub struct H5adWriter<F> {
     run: Map<String, Value>,
 }
 
-/// A column that is being written.
-enum Column {
-    /// Numbers or truths.
-    Plain(Type, Array),
-    Categories(Type, Array, Arc<[String]>),
-}
-
 impl<F> Debug for H5adWriter<F> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         out.debug_struct("H5adWriter")
@@ -112,6 +112,12 @@ impl<F: Read + Write + Seek + Send + 'static> H5adWriter<F> {
             .and_then(|names| names.into_iter().next())
             .unwrap_or_else(|| "_index".to_owned());
         let n_cells = existing.len(&index_values(&existing, &format!("obs/{index}")))?;
+        if n_cells > MAX_CELLS {
+            return Err(existing.wrong(
+                format_args!("obs/{index}"),
+                format_args!("{n_cells} cells; no file has more than {MAX_CELLS}"),
+            ));
+        }
         if order.as_ref().map_or(0, Vec::len) + additions.columns.len() > MAX_COLUMNS {
             return Err(existing.wrong("obs", format_args!("more than {MAX_COLUMNS} columns; {SAVE_AGAIN}")));
         }
@@ -251,7 +257,7 @@ impl<F: Read + Write + Seek + Send + 'static> H5adWriter<F> {
         let Some((_, array)) = self.embeddings.iter_mut().find(|(known, _)| known == name) else {
             return Err(invalid(format!("the embedding {name} was not announced")));
         };
-        if n_cols == 0 || !values.len().is_multiple_of(n_cols) {
+        if !(1..=MAX_EMBEDDING_COLS).contains(&n_cols) || !values.len().is_multiple_of(n_cols) {
             return Err(invalid(format!("{name}: {} numbers are not rows of {n_cols}", values.len())));
         }
         let dims = [self.n_cells, n_cols as u64];
@@ -340,124 +346,6 @@ impl<F: Read + Write + Seek + Send + 'static> TableWriter for H5adWriter<F> {
     fn finish(self: Box<Self>) -> io::Result<()> {
         self.complete().map(drop)
     }
-}
-
-impl Column {
-    fn reserve<F: Read + Write + Seek>(
-        space: &mut Space<F>,
-        n_cells: u64,
-        name: &str,
-        values: &ResultValues,
-    ) -> io::Result<Self> {
-        let mut array = |datatype| Array::reserve(space, datatype, &[n_cells]);
-        Ok(match values {
-            ResultValues::Numbers(_) => Self::Plain(Type::F32, array(Type::F32)),
-            ResultValues::Truths(_) => Self::Plain(Type::Truth, array(Type::Truth)),
-            ResultValues::Categories { names, .. } => {
-                // pandas refuses categories that are not distinct.
-                let mut sorted: Vec<&String> = names.iter().collect();
-                sorted.sort_unstable();
-                if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-                    return Err(invalid(format!("{name}: the category {} comes twice", twice[0])));
-                }
-                let datatype = code_type(names.len());
-                Self::Categories(datatype, array(datatype), Arc::clone(names))
-            }
-        })
-    }
-
-    fn write<F: Read + Write + Seek>(&mut self, space: &mut Space<F>, name: &str, values: &ResultValues) -> io::Result<()> {
-        match (self, values) {
-            (Self::Plain(Type::F32, array), ResultValues::Numbers(numbers)) => array.write(space, bytemuck::cast_slice(numbers)),
-            (Self::Plain(Type::Truth, array), ResultValues::Truths(truths)) => {
-                let bytes: Vec<u8> = truths.iter().map(|&truth| u8::from(truth)).collect();
-                array.write(space, &bytes)
-            }
-            (Self::Categories(datatype, array, known), ResultValues::Categories { codes, names }) => {
-                if known != names {
-                    return Err(invalid(format!("{name}: the categories are not those of the first block")));
-                }
-                array.write(space, &code_bytes(name, *datatype, codes, names.len())?)
-            }
-            _ => Err(invalid(format!("{name}: values of another kind than before"))),
-        }
-    }
-
-    fn missing(&self) -> u64 {
-        match self {
-            Self::Plain(_, array) | Self::Categories(_, array, _) => array.missing(),
-        }
-    }
-
-    fn finish<F: Read + Write + Seek>(self, space: &mut Space<F>) -> io::Result<u64> {
-        let attributes = encoding(space, "array", "0.2.0")?;
-        match self {
-            Self::Plain(_, array) => array.finish(space, &attributes),
-            Self::Categories(_, array, names) => {
-                let codes = array.finish(space, &attributes)?;
-                categorical(space, codes, &names)
-            }
-        }
-    }
-}
-
-/// The smallest integers that hold the codes, as pandas chooses them.
-fn code_type(n_names: usize) -> Type {
-    match n_names {
-        0..=0x7F => Type::I8,
-        0x80..=0x7FFF => Type::I16,
-        _ => Type::I32,
-    }
-}
-
-/// Codes as they stand in a file: −1 where there is none.
-fn code_bytes(name: &str, datatype: Type, codes: &[Option<u32>], n_names: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(codes.len() * usize::from(datatype.size()));
-    for code in codes {
-        let code = match code {
-            None => -1,
-            Some(code) if (*code as usize) < n_names => i32::try_from(*code).map_err(io::Error::other)?,
-            Some(code) => return Err(invalid(format!("{name}: code {code} is past the last category ({n_names})"))),
-        };
-        // Every code fits, so that the first bytes hold it whole.
-        bytes.extend_from_slice(&code.to_le_bytes()[..usize::from(datatype.size())]);
-    }
-    Ok(bytes)
-}
-
-/// Writes a categorical column, whose codes stand in the file; gives its address.
-fn categorical<F: Read + Write + Seek>(space: &mut Space<F>, codes: u64, names: &[String]) -> io::Result<u64> {
-    let mut group = Group::default();
-    encode(space, &mut group, "categorical", "0.2.0")?;
-    group.set(Attribute::truth("ordered", false)?);
-    group.link("codes", codes)?;
-    group.link("categories", string_array(space, names)?)?;
-    group.write(space)
-}
-
-fn string_array<F: Read + Write + Seek>(space: &mut Space<F>, texts: &[String]) -> io::Result<u64> {
-    let attributes = encoding(space, "string-array", "0.2.0")?;
-    text_array(space, texts, &attributes)
-}
-
-fn number_array<F: Read + Write + Seek>(space: &mut Space<F>, datatype: Type, dims: &[u64], data: &[u8]) -> io::Result<u64> {
-    let attributes = encoding(space, "array", "0.2.0")?;
-    dataset(space, datatype, dims, data, &attributes)
-}
-
-/// The two attributes by which anndata knows what it reads.
-fn encoding<F: Read + Write + Seek>(space: &mut Space<F>, kind: &str, version: &str) -> io::Result<[Attribute; 2]> {
-    Ok([
-        Attribute::text(space, "encoding-type", kind)?,
-        Attribute::text(space, "encoding-version", version)?,
-    ])
-}
-
-fn encode<F: Read + Write + Seek>(space: &mut Space<F>, group: &mut Group, kind: &str, version: &str) -> io::Result<()> {
-    encoding(space, kind, version)?
-        .into_iter()
-        .for_each(|attribute| group.set(attribute));
-    Ok(())
 }
 
 /// Where the values of the index of `obs` stand: a list, or a group with missing values or categories.

@@ -1,7 +1,7 @@
 //! What is not about single cells: nested mappings of texts, numbers, truths and lists.
 
 use super::super::hdf5::{Group, Space, Type, dataset, invalid, text};
-use super::{encode, encoding, number_array, string_array};
+use super::element::{encode, encoding, number_array, string_array};
 use serde_json::Value;
 use std::io::{self, Read, Seek, Write};
 

@@ -18,7 +18,7 @@ use hdf5_reader::messages::link::{self, LinkMessage, LinkTarget};
 use hdf5_reader::messages::link_info::LinkInfoMessage;
 use hdf5_reader::messages::symbol_table_msg::SymbolTableMessage;
 use hdf5_reader::symbol_table::SymbolTableNode;
-use hdf5_reader::{Hdf5File, Storage, StorageBuffer};
+use hdf5_reader::{Hdf5File, Storage, StorageBuffer, StringPadding, StringSize};
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -165,7 +165,7 @@ impl<F: Read + Write + Seek + Send + 'static> Existing<F> {
         let datatype = hdf5_reader::messages::datatype::parse(&mut Cursor::new(&attribute.datatype), attribute.datatype.len());
         let of_bytes = |bytes: &[u8]| {
             let text = std::str::from_utf8(bytes).map_err(|_| self.wrong(&place, "a text that is not UTF-8"))?;
-            Ok(text.trim_end_matches(['\0', ' ']).to_owned())
+            Ok(text.to_owned())
         };
         match datatype.map_err(explain)?.datatype {
             Datatype::VarLen { .. } => attribute
@@ -185,9 +185,17 @@ impl<F: Read + Write + Seek + Send + 'static> Existing<F> {
                 })
                 .collect(),
             Datatype::String {
-                size: hdf5_reader::StringSize::Fixed(size),
+                size: StringSize::Fixed(size),
+                padding,
                 ..
-            } if size > 0 => attribute.data.chunks_exact(size as usize).map(of_bytes).collect(),
+            } if size > 0 => attribute
+                .data
+                .chunks_exact(size as usize)
+                .map(|bytes| match padding {
+                    StringPadding::SpacePad => of_bytes(bytes.trim_ascii_end()),
+                    _ => of_bytes(bytes.split(|&byte| byte == 0).next().unwrap_or_default()),
+                })
+                .collect(),
             other => Err(self.wrong(place, format_args!("{other:?}; wanted texts"))),
         }
     }
@@ -243,15 +251,18 @@ impl<F: Read + Write + Seek + Send + 'static> Existing<F> {
         }
         for attribute in group.raw_attributes().map_err(explain)? {
             let (message, datatype) = attribute.into_parts();
-            found.attributes.push(Attribute {
-                dataspace: shape(&message.dataspace).map_err(|source| Error::Io {
-                    file: self.name.clone(),
-                    source,
-                })?,
+            let dataspace = shape(&message.dataspace);
+            let attribute = dataspace.map(|dataspace| Attribute {
                 name: message.name,
                 datatype,
+                dataspace,
                 data: message.raw_data,
             });
+            // Made once to know now that it can be made.
+            let attribute = attribute.and_then(|attribute| attribute.message().map(|_| attribute));
+            found
+                .attributes
+                .push(attribute.map_err(|error| self.wrong(path, format_args!("{error}; {SAVE_AGAIN}")))?);
         }
         Ok(found)
     }

@@ -133,7 +133,7 @@ impl Attribute {
         })
     }
 
-    fn message(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn message(&self) -> io::Result<Vec<u8>> {
         let size = |len: usize| {
             let problem = |_| {
                 invalid(format!(
