@@ -173,8 +173,7 @@ impl Annotate {
         }
         let (journal, path) = journal.into_parts();
         let mut results = Results::new(Parts::join(vec![journal])?);
-        self.results
-            .write(&mut results, &whole, job.output.as_ref(), job.format)?;
+        self.results.write(&mut results, &whole, job.output.as_ref(), job.format)?;
         JournalFile::remove(path);
         Ok(said(&results.summary()?, start))
     }

@@ -124,7 +124,9 @@ impl ModelFiles {
         const PIECE: u64 = 1 << 20;
         let mut hasher = Sha256::new();
         let mut piece = Vec::new();
-        let own = |file: &str| ["config.json", "model.safetensors", "vocab.tsv", MOUSE_ORTHOLOGS].contains(&file) || head_name(file).is_some();
+        let own = |file: &str| {
+            ["config.json", "model.safetensors", "vocab.tsv", MOUSE_ORTHOLOGS].contains(&file) || head_name(file).is_some()
+        };
         for (file, source) in self.files.iter().filter(|(file, _)| own(file)) {
             let size = source.size();
             hasher.update(format!("{}:{file}:{size}\n", file.len()));
