@@ -1,7 +1,6 @@
 //! What is made of embeddings: neighbours, clusters, votes, a layout.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a failure is a failed test, and numbers are chosen to fit"
@@ -367,6 +366,9 @@ fn called(label: usize, probability: f32) -> Option<Prediction> {
 /// What a cell is called, how probably (0: not at all), and its group.
 type Ballot = (usize, f32, Option<u32>);
 
+/// A name, cells, options; the label and the share of group 1.
+type Case<'a> = (&'a str, &'a [Ballot], VoteOptions, Option<usize>, f32);
+
 #[test]
 fn groups_are_called_what_most_of_their_cells_are() {
     let options = |min_probability, min_share| VoteOptions {
@@ -374,8 +376,7 @@ fn groups_are_called_what_most_of_their_cells_are() {
         min_share,
     };
     let g = Some(1);
-    // Cells; options; label and share of group 1.
-    let table: [(&str, &[Ballot], VoteOptions, Option<usize>, f32); 12] = [
+    let table: [Case<'_>; 12] = [
         ("one cell", &[(4, 0.5, g)], options(0.0, 0.0), Some(4), 1.0),
         (
             "most",

@@ -51,7 +51,7 @@ impl Graph {
     }
 
     /// The fuzzy graph of UMAP: how surely a cell's neighbours are its neighbours, `exp(−(d − ρ) / σ)` with ρ the distance of the nearest
-    /// and σ such that they sum to `log2(k + 1)`; of both directions a + b − ab. Source: McInnes 2018, algorithms 2 and 3; umap-learn
+    /// and σ such that they sum to `log2(k + 1)`; of both directions a + b − ab. Source: `McInnes` 2018, algorithms 2 and 3; umap-learn
     /// counts a cell among its neighbours, we do not.
     pub(super) fn fuzzy(neighbours: &Neighbours) -> Self {
         let finite = neighbours.distances.iter().filter(|d| d.is_finite());

@@ -43,6 +43,11 @@ fn tell(on_progress: &mut OnProgress<'_>, n_done: usize, n_cells: usize) -> Resu
     }
 }
 
+/// `n · part / whole`, also where the product has more bits than memory has addresses.
+fn share(n: usize, part: usize, whole: usize) -> usize {
+    usize::try_from(n as u128 * part as u128 / whole.max(1) as u128).unwrap_or(n)
+}
+
 /// Runs batches on whatever device there is.
 pub(crate) trait Runner {
     /// The most rows (genes and one `[LAT]` a cell) of one batch.

@@ -1,11 +1,11 @@
 //! The nearest cells of every cell, by the Euclidean distance of their embeddings.
 //!
 //! Euclidean, not cosine: the final norm of the model makes all embeddings of a matrix equally long within 1 %, so that the two agree
-//! (votes on six sets of labelled cells differed by less than two orders of the cells did).
+//! (the label of most neighbours is the right one for 0.814 of the cells of six labelled sets with either).
 
 mod inverted_lists;
 
-use super::{OnProgress, tell};
+use super::{OnProgress, share, tell};
 use crate::cpu::nearest::{Candidate, Candidates, Points};
 use crate::error::{Error, Result};
 use inverted_lists::InvertedLists;
@@ -129,7 +129,7 @@ pub fn neighbours(
         let mut n_done = 0;
         for queries in ids.chunks(QUERIES) {
             let best = among_all(points, queries, &ids, keep, &mut |part| {
-                tell(on_progress, n_done + part * queries.len() / ids.len(), n_cells)
+                tell(on_progress, n_done + share(queries.len(), part, ids.len()), n_cells)
             })?;
             found.write(points, queries, &best);
             n_done += queries.len();
@@ -239,7 +239,7 @@ pub(super) fn embedded_cells(values: &[f32], n_cols: usize, empty_cells: &[usize
     for &id in &ids {
         let row = &values[id as usize * n_cols..][..n_cols];
         // Beyond this their squares leave f32.
-        if let Some(x) = row.iter().find(|x| !(x.abs() <= 1e15)) {
+        if let Some(x) = row.iter().find(|x| x.is_nan() || x.abs() > 1e15) {
             return error("values", format!("cell {id} has {x:e}, wanted numbers within ±1e15"));
         }
     }

@@ -18,7 +18,6 @@ impl Random {
     }
 
     /// A number below `n`, which is at least 1 and below 2^32.
-    #[expect(clippy::cast_possible_truncation, reason = "below n")]
     pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let high = mix(self.0) >> 32;

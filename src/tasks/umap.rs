@@ -1,4 +1,4 @@
-//! Two dimensions in which cells that are neighbours lie near each other: UMAP (McInnes 2018, arXiv 1802.03426).
+//! Two dimensions in which cells that are neighbours lie near each other: UMAP (`McInnes` 2018, arXiv 1802.03426).
 //!
 //! The attraction and repulsion are those of umap-learn; the order of its steps is not. There every step moves two cells at once, so that
 //! threads either wait or race. Here the cells of an epoch are moved in rounds: those of one round side by side, each step by step along
@@ -13,7 +13,7 @@ mod principal;
 use super::graph::Graph;
 use super::neighbours::embedded_cells;
 use super::random::{Random, mix};
-use super::{Neighbours, OnProgress, tell};
+use super::{Neighbours, OnProgress, share, tell};
 use crate::error::{Error, Result};
 use curve::Curve;
 use rayon::prelude::*;
@@ -97,7 +97,7 @@ pub fn umap(
     };
     for epoch in 0..n_epochs {
         layout.epoch(epoch, &mut positions);
-        tell(on_progress, epoch * n_cells / n_epochs, n_cells)?;
+        tell(on_progress, share(n_cells, epoch, n_epochs), n_cells)?;
     }
     for (&cell, position) in cells.iter().zip(&positions) {
         all[cell as usize] = *position;
