@@ -65,7 +65,7 @@ fn assert_counts(matrix: &dyn CellMatrix) {
         let rows = matrix.read_rows(range.clone()).unwrap();
         assert_eq!(rows.n_rows(), range.len());
         for (row, cell) in range.enumerate() {
-            let expected: Vec<(u32, f32)> = (1..GENES as u32 + 1)
+            let expected: Vec<(u32, f32)> = (1..=u32::try_from(GENES).unwrap())
                 .filter(|feature| (cell + *feature as usize).is_multiple_of(3) && cell % 10 != 9)
                 .map(|feature| (feature - 1, value(cell, feature as usize) as f32))
                 .collect();
