@@ -1,13 +1,14 @@
 //! A model on the device that was chosen: the public face of the library.
 
 use crate::backend::Backend;
-use crate::cells::{CellMatrix, Tokenizer, Vocabulary};
+use crate::cells::{CellMatrix, Inspection, MatchOptions, Tokenizer, Vocabulary, inspect};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, GpuInfo, GpuOptions};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
-use crate::tasks::{self, AnnotateOptions, Annotation, Embedding, OnProgress, Runner};
+use crate::tasks::{self, AnnotateOptions, Annotation, CellBlock, Embedding, OnProgress, Runner};
 use serde::Serialize;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Rows of one batch at the most: enough to fill a large GPU, little enough that a slow one shows progress.
@@ -94,7 +95,7 @@ pub struct Info {
 /// let mut scdiva = ScDiVa::open(files, DeviceChoice::Auto).await?;
 /// let source = Arc::new(read::FileSource::open(Path::new("pbmc.h5ad"))?);
 /// let matrix = read::open(&read::Files::one("pbmc.h5ad", source), &Default::default(), scdiva.vocabulary())?;
-/// let annotation = scdiva.annotate(&*matrix, &Default::default(), &mut |_| ControlFlow::Continue(())).await?;
+/// let annotation = scdiva.annotate(&*matrix, &Default::default(), &Default::default(), &mut |_| ControlFlow::Continue(())).await?;
 /// println!("{}: {}", matrix.cell_names(0..1)?[0], annotation.label(0).unwrap_or("none"));
 /// # Ok(())
 /// # }
@@ -132,15 +133,7 @@ impl ScDiVa {
     pub async fn open(files: ModelFiles, device: DeviceChoice) -> Result<Self> {
         let checkpoint = Checkpoint::open(&files)?;
         let config = &checkpoint.config;
-        let vocabulary = match files.get("vocab.tsv") {
-            None => None,
-            Some(_) => Some(Vocabulary::parse(
-                &files.path("vocab.tsv"),
-                &files.read("vocab.tsv")?,
-                config.vocab_size,
-                &config.reserved_ids,
-            )?),
-        };
+        let vocabulary = files.vocabulary(config)?;
         let (loaded, reason) = match device {
             DeviceChoice::Cpu => (cpu(checkpoint).await?, None),
             DeviceChoice::Gpu => (gpu(checkpoint, true).await?, None),
@@ -198,11 +191,17 @@ impl ScDiVa {
         self.vocabulary.as_ref()
     }
 
+    /// What a matrix is to the model, also one that it cannot use. No device is asked.
+    #[must_use]
+    pub fn inspect(&self, matrix: &dyn CellMatrix, matching: &MatchOptions) -> Inspection {
+        inspect(matrix, self.vocabulary(), &self.config().preprocess, matching)
+    }
+
     /// Matches a matrix with the model; its report says what was found and decided. [`ScDiVa::annotate`] and [`ScDiVa::embed`] do this themselves.
     ///
     /// # Errors
     /// [`Error::File`] when the model has no `vocab.tsv`, and whatever [`Tokenizer::new`] finds wrong with the matrix.
-    pub fn tokenizer<'a>(&self, matrix: &'a dyn CellMatrix) -> Result<Tokenizer<'a>> {
+    pub fn tokenizer<'a>(&self, matrix: &'a dyn CellMatrix, matching: &MatchOptions) -> Result<Tokenizer<'a>> {
         let config = self.config();
         let Some(vocabulary) = &self.vocabulary else {
             self.files.require("vocab.tsv")?;
@@ -212,7 +211,14 @@ impl ScDiVa {
                 "not read when the model was opened",
             ));
         };
-        Tokenizer::new(matrix, vocabulary, &config.preprocess, config.serialization, config.max_genes)
+        Tokenizer::new(
+            matrix,
+            vocabulary,
+            &config.preprocess,
+            config.serialization,
+            config.max_genes,
+            matching,
+        )
     }
 
     /// Reads a head: the one named, or the model's only one.
@@ -247,11 +253,12 @@ impl ScDiVa {
     pub async fn annotate(
         &mut self,
         matrix: &dyn CellMatrix,
+        matching: &MatchOptions,
         options: &AnnotateOptions,
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Annotation> {
         let head = self.head(options.head.as_deref())?;
-        let tokenizer = self.tokenizer(matrix)?;
+        let tokenizer = self.tokenizer(matrix, matching)?;
         self.n_losses = 0;
         tasks::annotate(self, &head, &tokenizer, options, on_progress).await
     }
@@ -260,11 +267,52 @@ impl ScDiVa {
     ///
     /// # Errors
     /// As [`ScDiVa::annotate`].
-    pub async fn embed(&mut self, matrix: &dyn CellMatrix, on_progress: &mut OnProgress<'_>) -> Result<Embedding> {
-        let tokenizer = self.tokenizer(matrix)?;
+    pub async fn embed(
+        &mut self,
+        matrix: &dyn CellMatrix,
+        matching: &MatchOptions,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Embedding> {
+        let tokenizer = self.tokenizer(matrix, matching)?;
         let n_cols = self.config().hidden_size;
         self.n_losses = 0;
         tasks::embed(self, n_cols, &tokenizer, on_progress).await
+    }
+
+    /// Embeddings, and with a head cell types, of some cells, block after block of [`tasks::BLOCK`] cells: `sink` takes each as soon as it is
+    /// there, so that memory does not grow with the number of cells. `cells` must start at a multiple of that; progress counts them.
+    ///
+    /// # Errors
+    /// As [`ScDiVa::annotate`]; [`Error::Argument`] for cells that the matrix does not have or that start elsewhere; what `sink` says.
+    pub async fn answer_blocks(
+        &mut self,
+        tokenizer: &Tokenizer<'_>,
+        head: Option<&Head>,
+        cells: Range<usize>,
+        on_progress: &mut OnProgress<'_>,
+        sink: &mut dyn FnMut(CellBlock) -> Result<()>,
+    ) -> Result<()> {
+        let n_cells = tokenizer.report().n_cells;
+        let begins_well = cells.is_empty() || cells.start.is_multiple_of(tasks::BLOCK);
+        if cells.start > cells.end || cells.end > n_cells || !begins_well {
+            let problem = format!(
+                "{} to {}; wanted a range of the {n_cells} cells that starts at a multiple of {}",
+                cells.start,
+                cells.end,
+                tasks::BLOCK
+            );
+            return Err(Error::argument("answer_blocks", "cells", problem));
+        }
+        self.n_losses = 0;
+        tasks::answer_blocks(self, tokenizer, head, cells, on_progress, sink).await
+    }
+
+    /// SHA-256 over the names and bytes of all files of the model, in hexadecimal: the same for the same model, wherever it lies.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read.
+    pub fn model_hash(&self) -> Result<String> {
+        self.files.hash()
     }
 
     /// The forward pass on tokens, batch after batch. Source: spec section 3.

@@ -1,7 +1,7 @@
 //! The surface for JavaScript, compiled for wasm32 only: each function converts, makes one call and gives the answer back. A failure
 //! is an `Error` with a `code` and, like all of it, documented for its reader in `pkg/`.
 
-use crate::cells::CellMatrix;
+use crate::cells::{CellMatrix, MatchOptions};
 use crate::model::{CellInput, ModelFiles, Output, Want};
 use crate::read::{self, Files, OpenOptions, Source};
 use crate::tasks::{AnnotateOptions, OnProgress, Progress, UNASSIGNED};
@@ -92,6 +92,43 @@ impl Source for JsSource {
     }
 }
 
+/// A matrix, and what its reader decides about how it is read; what is left open is found out.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Input {
+    files: Files,
+    opening: OpenOptions,
+    matching: MatchOptions,
+}
+
+#[wasm_bindgen]
+impl Input {
+    /// Which matrix of the file; which column names the genes; `human` or `mouse`; the least counts of a cell.
+    ///
+    /// # Errors
+    /// Throws when `species` is anything else.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        name: &str,
+        source: ByteSource,
+        layer: Option<String>,
+        gene_column: Option<String>,
+        species: Option<String>,
+        min_counts: Option<u32>,
+    ) -> JsResult<Self> {
+        let (mut opening, mut matching) = (OpenOptions::default(), MatchOptions::default());
+        opening.layer = layer;
+        opening.min_counts = min_counts.map(u64::from);
+        matching.gene_column = gene_column;
+        matching.species = species.map(|species| species.parse()).transpose().map_err(thrown)?;
+        Ok(Self {
+            files: Files::one(name, Arc::new(JsSource::new(source))),
+            opening,
+            matching,
+        })
+    }
+}
+
 /// A model on a device.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -119,35 +156,37 @@ impl Engine {
         to_js(&self.0.info())
     }
 
-    /// What a file is to this model: [`crate::cells::InputReport`].
-    pub fn inspect(&self, name: &str, source: ByteSource) -> JsResult<JsValue> {
-        let matrix = self.matrix(name, source)?;
-        to_js(self.0.tokenizer(&*matrix).map_err(thrown)?.report())
+    /// What a file is to this model: [`crate::cells::Inspection`].
+    pub fn inspect(&self, input: &Input) -> JsResult<JsValue> {
+        to_js(&self.0.inspect(&*self.matrix(input)?, &input.matching))
     }
 
     /// Cell types of all cells. `on_progress(n_done, n_cells)` ends it by returning `false`.
     pub async fn annotate(
         &mut self,
-        name: String,
-        source: ByteSource,
+        input: Input,
         head: Option<String>,
         min_probability: f32,
         on_progress: Function,
     ) -> JsResult<Annotation> {
-        let matrix = self.matrix(&name, source)?;
+        let matrix = self.matrix(&input)?;
         let options = AnnotateOptions { head, min_probability };
         let annotation = self
             .0
-            .annotate(&*matrix, &options, &mut *progress(&on_progress))
+            .annotate(&*matrix, &input.matching, &options, &mut *progress(&on_progress))
             .await
             .map_err(thrown)?;
         Annotation::new(matrix.cell_names(0..matrix.n_cells()).map_err(thrown)?, annotation)
     }
 
     /// The embeddings of all cells. `on_progress` as in `annotate`.
-    pub async fn embed(&mut self, name: String, source: ByteSource, on_progress: Function) -> JsResult<Embedding> {
-        let matrix = self.matrix(&name, source)?;
-        let embedding = self.0.embed(&*matrix, &mut *progress(&on_progress)).await.map_err(thrown)?;
+    pub async fn embed(&mut self, input: Input, on_progress: Function) -> JsResult<Embedding> {
+        let matrix = self.matrix(&input)?;
+        let embedding = self
+            .0
+            .embed(&*matrix, &input.matching, &mut *progress(&on_progress))
+            .await
+            .map_err(thrown)?;
         Embedding::new(matrix.cell_names(0..matrix.n_cells()).map_err(thrown)?, embedding)
     }
 
@@ -169,9 +208,8 @@ impl Engine {
         Ok(self.0.forward(&[cell], want).await.map_err(thrown)?.into())
     }
 
-    fn matrix(&self, name: &str, source: ByteSource) -> JsResult<Box<dyn CellMatrix>> {
-        let files = Files::one(name, Arc::new(JsSource::new(source)));
-        read::open(&files, &OpenOptions::default(), self.0.vocabulary()).map_err(thrown)
+    fn matrix(&self, input: &Input) -> JsResult<Box<dyn CellMatrix>> {
+        read::open(&input.files, &input.opening, self.0.vocabulary()).map_err(thrown)
     }
 }
 

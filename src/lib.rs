@@ -12,6 +12,7 @@ pub mod gpu;
 pub mod js;
 pub mod model;
 pub mod read;
+pub mod run;
 pub mod tasks;
 pub mod write;
 

@@ -5,146 +5,17 @@
 mod reference;
 mod support {
     pub mod checkpoint;
+    pub mod command;
 }
 
-use reference::model::{Cell, Model, Sizes};
+use reference::model::{Cell, Model};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 use support::checkpoint;
-use tempfile::TempDir;
-
-const SEED: u64 = 11;
-const N_LABELS: usize = 3;
-
-/// Large enough for the twenty genes of the fixtures.
-fn sizes() -> Sizes {
-    Sizes {
-        vocab_size: 32,
-        hidden_size: 16,
-        num_layers: 2,
-        num_heads: 2,
-        intermediate_size: 24,
-        max_genes: 16,
-        rope_theta: 10_000.0,
-    }
-}
-
-fn fixture(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    path.to_str().unwrap().to_owned()
-}
-
-/// A folder with a model and room for results.
-struct Place(TempDir);
-
-impl Place {
-    /// A random checkpoint without vocabulary and head, as the released one is.
-    fn bare() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        checkpoint::write(folder.path(), &sizes(), SEED, Dtype::F32);
-        Self(folder)
-    }
-
-    /// With the genes of the fixtures and a head of three labels that always prefers the second and rather the third than the first.
-    fn new() -> Self {
-        let place = Self::bare();
-        let mut vocabulary = "id\tsymbol\tensembl_id\tentropy\n".to_owned();
-        for gene in 0..20 {
-            writeln!(vocabulary, "{}\tGENE{gene}\tENSG{gene:011}\t0.{gene:02}", gene + 2).unwrap();
-        }
-        fs::write(place.path("vocab.tsv"), vocabulary).unwrap();
-        let d = sizes().hidden_size;
-        let zeros = |n: usize| vec![0_u8; 4 * n];
-        let bias: Vec<u8> = [0.0, 3.0, 1.0_f32].iter().flat_map(|x| x.to_le_bytes()).collect();
-        let tensors = [
-            ("0.weight", vec![4, d], zeros(4 * d)),
-            ("0.bias", vec![4], zeros(4)),
-            ("2.weight", vec![N_LABELS, 4], zeros(4 * N_LABELS)),
-            ("2.bias", vec![N_LABELS], bias),
-        ];
-        let views = tensors
-            .iter()
-            .map(|(name, shape, data)| (*name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
-        let metadata =
-            [("kind", "annotate"), ("labels", r#"["B", "T, naive", "NK"]"#)].map(|(key, text)| (key.to_owned(), text.to_owned()));
-        let head = safetensors::serialize(views, Some(metadata.into())).unwrap();
-        fs::create_dir(place.path("heads")).unwrap();
-        fs::write(place.path("heads/types.safetensors"), head).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
-    }
-
-    /// Runs the command on the CPU with this model.
-    fn run(&self, arguments: &[&str]) -> Ran {
-        run([arguments, &["--model", &self.text(""), "--device", "cpu"]]
-            .concat()
-            .as_slice())
-    }
-
-    /// Everything in the folder, without the model.
-    fn results(&self) -> Vec<String> {
-        let entries = self
-            .0
-            .path()
-            .read_dir()
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        entries
-            .filter(|name| !["config.json", "model.safetensors", "vocab.tsv", "heads"].contains(&name.as_str()))
-            .collect()
-    }
-}
-
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(arguments: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_scdiva")).args(arguments).output().unwrap();
-    Ran {
-        code: status.code(),
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8(stderr).unwrap(),
-    }
-}
-
-impl Ran {
-    fn assert_code(&self, code: i32) -> &Self {
-        assert_eq!(self.code, Some(code), "{}", self.stderr);
-        self
-    }
-
-    fn assert_error(&self, parts: &[&str]) {
-        self.assert_code(2);
-        let error = self
-            .stderr
-            .lines()
-            .rev()
-            .find(|line| line.starts_with("error: "))
-            .unwrap_or_default();
-        for part in parts {
-            assert!(
-                error.contains(part),
-                "`{part}` is not in `{error}`, the last error of\n{}",
-                self.stderr
-            );
-        }
-        assert_eq!(self.stdout, "");
-    }
-}
+use support::command::{Place, SEED, fixture, run, sizes};
 
 const TABLE: &str = "cell,label,probability,second_label,second_probability";
 

@@ -164,7 +164,14 @@ fn use_up(name: &str, source: Vec<u8>) -> scdiva::Result<usize> {
         Some(&vocabulary),
     )?;
     let matrix = matrix.as_ref();
-    let tokenizer = Tokenizer::new(matrix, &vocabulary, &Preprocess::default(), Serialization::default(), 10)?;
+    let tokenizer = Tokenizer::new(
+        matrix,
+        &vocabulary,
+        &Preprocess::default(),
+        Serialization::default(),
+        10,
+        &Default::default(),
+    )?;
     Ok(tokenizer.tokens(0..matrix.n_cells())?.iter().map(|cell| cell.len()).sum())
 }
 
@@ -433,7 +440,7 @@ fn tables_with_a_fault_are_refused_with_line_and_column() {
     let mut broken = bytes("genes_by_cells.csv.gz");
     let checksum = broken.len() - 6;
     broken[checksum] ^= 0xff;
-    assert_refused("counts.csv.gz", broken, "line ", "the compressed file is broken");
+    assert_refused("counts.csv.gz", broken, "compressed data: ", "the compressed file is broken");
 }
 
 #[test]

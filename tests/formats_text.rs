@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+#[path = "support/archive.rs"]
+mod archive;
+
+use archive::{gzip, zip};
 use scdiva::cells::CellMatrix;
 use scdiva::read::{self, Files, OpenOptions, Source};
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::Arc;
 
 const CELLS: usize = 100;
@@ -45,12 +46,6 @@ fn triplet(turned: bool, unsorted: bool) -> Vec<(String, Vec<u8>)> {
 
 const fn value(cell: usize, feature: usize) -> usize {
     1 + (cell * 7 + feature) % 50
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn open(files: Vec<(String, Vec<u8>)>) -> scdiva::Result<Box<dyn CellMatrix>> {
@@ -210,47 +205,6 @@ fn any_place_of_a_long_gzip_is_read_again() {
     }
 }
 
-/// An archive of stored or deflated entries, as the specification has it.
-fn zip(files: &[(String, Vec<u8>)], flags: u16, wrong_size: bool) -> Vec<u8> {
-    let (mut archive, mut list) = (Vec::new(), Vec::new());
-    for (i, (name, bytes)) in files.iter().enumerate() {
-        let packed = gzip(bytes);
-        let (method, data) = if i % 2 == 0 {
-            (8_u16, &packed[10..packed.len() - 8])
-        } else {
-            (0, bytes.as_slice())
-        };
-        let size = bytes.len() - usize::from(wrong_size && method == 8);
-        let mut head = Vec::new();
-        for number in [20, flags, method, 0, 0x21] {
-            head.extend(number.to_le_bytes());
-        }
-        head.extend(&packed[packed.len() - 8..packed.len() - 4]);
-        head.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-        head.extend(u32::try_from(size).unwrap().to_le_bytes());
-        head.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
-        head.extend([0, 0]);
-        let place = u32::try_from(archive.len()).unwrap();
-        archive.extend(b"PK\x03\x04");
-        archive.extend(&head);
-        archive.extend(name.as_bytes());
-        archive.extend(data);
-        list.extend(b"PK\x01\x02\x14\x00");
-        list.extend(&head);
-        list.extend([0; 10]);
-        list.extend(place.to_le_bytes());
-        list.extend(name.as_bytes());
-    }
-    let (place, len, n) = (archive.len(), list.len(), u16::try_from(files.len()).unwrap());
-    archive.extend(&list);
-    archive.extend(b"PK\x05\x06\0\0\0\0");
-    archive.extend([n.to_le_bytes(), n.to_le_bytes()].concat());
-    archive.extend(u32::try_from(len).unwrap().to_le_bytes());
-    archive.extend(u32::try_from(place).unwrap().to_le_bytes());
-    archive.extend([0, 0]);
-    archive
-}
-
 #[test]
 fn a_zip_opens_what_it_holds() {
     let rename = |prefix: &str| -> Vec<(String, Vec<u8>)> {
@@ -271,6 +225,18 @@ fn a_zip_opens_what_it_holds() {
         vec![("a.zip".to_owned(), zip(&rename(""), 0, true))],
         "sample/barcodes.tsv: compressed data: the compressed file is broken: \
          its length is not the one it says",
+    );
+    // The list of an archive says of three entries that they are the same megabyte.
+    let file = |name: &str| (name.to_owned(), vec![b'0'; 1 << 20]);
+    let mut bomb = zip(&[file("a.csv"), file("b.csv"), file("c.csv")], 0, false);
+    let list = bomb.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    let stored = bomb[list + 51..list + 97].to_vec();
+    for entry in [list, list + 102] {
+        bomb[entry..entry + 46].copy_from_slice(&stored);
+    }
+    assert_refused(
+        vec![("a.zip".to_owned(), bomb)],
+        "sample: b.csv: it overlaps another entry; the archive is broken, or a bomb",
     );
     let whole = zip(&rename(""), 0, false);
     let error = open(vec![("a.zip".to_owned(), whole[..whole.len() / 2].to_vec())]).map(|_| ());

@@ -79,7 +79,7 @@ fn annotate(device: DeviceChoice) -> Annotation {
     let source = Arc::new(FileSource::open(&path).unwrap());
     let sample = Sample::of(read::open(&Files::one("demo", source), &OpenOptions::default(), scdiva.vocabulary()).unwrap());
     let mut on_progress = |_| ControlFlow::Continue(());
-    pollster::block_on(scdiva.annotate(&sample, &Default::default(), &mut on_progress)).unwrap()
+    pollster::block_on(scdiva.annotate(&sample, &Default::default(), &Default::default(), &mut on_progress)).unwrap()
 }
 
 #[test]

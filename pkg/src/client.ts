@@ -1,6 +1,6 @@
 import { mini } from "../dist/models/mini.js";
 import { ScDiVaError } from "./error.js";
-import type { CallName, Calls, Connection, Host, Response, WireSource } from "./protocol.js";
+import type { CallName, Calls, Connection, Host, Response, WireMatrix, WireSource } from "./protocol.js";
 import type {
   AnnotateOptions,
   Annotation,
@@ -9,7 +9,8 @@ import type {
   ForwardInput,
   ForwardOutput,
   Info,
-  InputReport,
+  InputOptions,
+  Inspection,
   LoadOptions,
   MatrixInput,
   Progress,
@@ -53,20 +54,23 @@ export abstract class Client {
     return this.#info;
   }
 
-  /** What a file is to this model: cells, genes, which matrix, counts or not. Reads a sample of it. */
-  inspect(input: MatrixInput, options: TaskOptions = {}): Promise<InputReport> {
-    return this.#task("inspect", options, async () => ({ source: await this.#matrix(input, options) }));
+  /**
+   * What a file is to this model: which matrix, counts or not, species, genes found, what it says about its cells; and why it cannot be used, if
+   * so. Reads a sample of it.
+   */
+  inspect(input: MatrixInput, options: InputOptions = {}): Promise<Inspection> {
+    return this.#task("inspect", options, async () => ({ matrix: await this.#matrix(input, options) }));
   }
 
   /** Cell types of all cells of a file. */
   annotate(input: MatrixInput, options: AnnotateOptions = {}): Promise<Annotation> {
     const { head, minProbability = 0 } = options;
-    return this.#task("annotate", options, async () => ({ source: await this.#matrix(input, options), head, minProbability }));
+    return this.#task("annotate", options, async () => ({ matrix: await this.#matrix(input, options), head, minProbability }));
   }
 
   /** The cell embeddings of all cells of a file. */
-  embed(input: MatrixInput, options: TaskOptions = {}): Promise<Embedding> {
-    return this.#task("embed", options, async () => ({ source: await this.#matrix(input, options) }));
+  embed(input: MatrixInput, options: InputOptions = {}): Promise<Embedding> {
+    return this.#task("embed", options, async () => ({ matrix: await this.#matrix(input, options) }));
   }
 
   /** The forward pass on one cell's tokens: for checking a checkpoint against another program. */
@@ -80,9 +84,13 @@ export abstract class Client {
     this.#end("disposed", "disposed");
   }
 
-  #matrix(input: MatrixInput, options: TaskOptions): Promise<WireSource> {
+  async #matrix(input: MatrixInput, options: InputOptions): Promise<WireMatrix> {
     const fileName = typeof input === "string" ? input : input instanceof Blob && "name" in input ? String(input.name) : "matrix";
-    return this.#host.source(input, options.name ?? fileName, () => undefined, options.signal);
+    const { name = fileName, signal, layer, geneColumn, species, minCounts } = options;
+    if (minCounts !== undefined && !(Number.isInteger(minCounts) && minCounts >= 0 && minCounts < 2 ** 32)) {
+      throw new ScDiVaError("argument", `minCounts: ${minCounts}, wanted a whole number from 0 on`);
+    }
+    return { source: await this.#host.source(input, name, () => undefined, signal), layer, geneColumn, species, minCounts };
   }
 
   /** Runs a call after those before it. */

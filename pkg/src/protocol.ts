@@ -1,19 +1,28 @@
 // What the page's side and the worker's side say to each other: one request at a time, progress, one answer.
 
 import type { ErrorCode } from "./error.js";
-import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, InputReport } from "./types.js";
+import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, Inspection, Species } from "./types.js";
 
 /** Bytes in a form that reaches a worker without being copied, or whose copy is meant. */
 export type WireSource = { name: string; blob: Blob } | { name: string; bytes: Uint8Array } | { name: string; path: string };
 
+/** A matrix, and what the user decides about how it is read. */
+export interface WireMatrix {
+  source: WireSource;
+  layer: string | undefined;
+  geneColumn: string | undefined;
+  species: Species | undefined;
+  minCounts: number | undefined;
+}
+
 export interface Calls {
   load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice }; answer: Info };
-  inspect: { arguments: { source: WireSource }; answer: InputReport };
+  inspect: { arguments: { matrix: WireMatrix }; answer: Inspection };
   annotate: {
-    arguments: { source: WireSource; head: string | undefined; minProbability: number };
+    arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number };
     answer: Annotation;
   };
-  embed: { arguments: { source: WireSource }; answer: Embedding };
+  embed: { arguments: { matrix: WireMatrix }; answer: Embedding };
   forward: { arguments: ForwardInput; answer: ForwardOutput };
 }
 

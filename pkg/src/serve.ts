@@ -1,15 +1,20 @@
 // The worker's side, the same in a browser and in Node: a table of calls around the engine.
 
-import type { ByteSource, Engine } from "../dist/wasm/scdiva.js";
+import type { ByteSource, Engine, Input } from "../dist/wasm/scdiva.js";
 import type { ErrorCode } from "./error.js";
-import type { CallName, Calls, Request, Response, Start, WireSource } from "./protocol.js";
+import type { CallName, Calls, Request, Response, Start, WireMatrix, WireSource } from "./protocol.js";
 import type { InputReport } from "./types.js";
+
+export interface Wasm {
+  Engine: typeof Engine;
+  Input: typeof Input;
+}
 
 /** What differs between a browser and Node on this side. */
 export interface WorkerHost {
   send(message: Response): void;
-  /** The engine's class, its wasm ready. */
-  engine(): Promise<typeof Engine>;
+  /** The classes of the module, which is ready. */
+  wasm(): Promise<Wasm>;
   source(wire: WireSource): ByteSource | Promise<ByteSource>;
 }
 
@@ -17,6 +22,12 @@ export interface WorkerHost {
 export function serve(host: WorkerHost): (message: Start | Request) => Promise<void> {
   let cancel: Int32Array | undefined;
   let engine: Engine | undefined;
+  let wasm: Wasm | undefined;
+
+  const input = async ({ source, layer, geneColumn, species, minCounts }: WireMatrix) => {
+    wasm ??= await host.wasm();
+    return new wasm.Input(source.name, await host.source(source), layer, geneColumn, species, minCounts);
+  };
 
   const loaded = () => {
     if (!engine) throw new Error("no model is loaded");
@@ -29,24 +40,29 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
 
   const calls: { [Name in CallName]: (values: Calls[Name]["arguments"]) => Promise<Calls[Name]["answer"]> } = {
     async load({ name, files, device }) {
-      const Engine = await host.engine();
+      wasm ??= await host.wasm();
       const sources = await Promise.all(files.map((file) => host.source(file)));
       const names = files.map((file) => file.name);
-      engine = await Engine.open(name, names, sources, device);
+      engine = await wasm.Engine.open(name, names, sources, device);
       return camelCase(engine.info());
     },
-    async inspect({ source }) {
-      return camelCase(loaded().inspect(source.name, await host.source(source)));
+    async inspect({ matrix }) {
+      const wanted = await input(matrix);
+      try {
+        return camelCase(loaded().inspect(wanted));
+      } finally {
+        wanted.free();
+      }
     },
-    async annotate({ source, head, minProbability }) {
-      const result = await loaded().annotate(source.name, await host.source(source), head, minProbability, onProgress);
+    async annotate({ matrix, head, minProbability }) {
+      const result = await loaded().annotate(await input(matrix), head, minProbability, onProgress);
       const { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability } = result;
       const [report, csv] = [camelCase<InputReport>(result.report), csvBlob(result.csv)];
       result.free();
       return { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, report, csv };
     },
-    async embed({ source }) {
-      const result = await loaded().embed(source.name, await host.source(source), onProgress);
+    async embed({ matrix }) {
+      const result = await loaded().embed(await input(matrix), onProgress);
       const { cells, nCols, values, emptyCells } = result;
       const [report, csv] = [camelCase<InputReport>(result.report), csvBlob(result.csv)];
       result.free();

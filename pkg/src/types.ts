@@ -2,7 +2,8 @@
 export type MatrixInput = Blob | ArrayBuffer | Uint8Array | string;
 
 /**
- * The files of a model by their names in its folder: `config.json`, `model.safetensors`, `vocab.tsv`, `heads/NAME.safetensors`.
+ * The files of a model by their names in its folder: `config.json`, `model.safetensors`, `vocab.tsv`, `heads/NAME.safetensors`, and perhaps
+ * `orthologs_mouse.tsv.gz`, without which genes of mouse cannot be taken.
  * A URL is fetched, once; in Node a string is a path.
  */
 export interface ModelFiles {
@@ -37,7 +38,24 @@ export interface TaskOptions {
   name?: string;
 }
 
-export interface AnnotateOptions extends TaskOptions {
+/** What is found out about a matrix, unless it is said here. */
+export interface InputOptions extends TaskOptions {
+  /** Which matrix of the file: `X`, `raw/X`, or the name of a layer. Default: counts, if there are any. */
+  layer?: string;
+  /** Which column names the genes. Default: whichever fits best. */
+  geneColumn?: string;
+  /**
+   * Whose genes they are. Default: told by their names. `mouse` maps them to their one-to-one human orthologs, and the report says so; without
+   * it a matrix of mouse is refused.
+   */
+  species?: Species;
+  /** The least counts of a cell; 0 keeps all. Default: all cells, but for the empty droplets of an unfiltered matrix. */
+  minCounts?: number;
+}
+
+export type Species = "human" | "mouse";
+
+export interface AnnotateOptions extends InputOptions {
   /** Which head of the model; without it the model's only one. */
   head?: string;
   /** In the CSV, cells whose most probable label is less probable than this are `unassigned`. Default 0. */
@@ -62,22 +80,130 @@ export interface InputReport {
   matrix: string;
   /** What to know about how it was read, one sentence each. */
   notes: string[];
+  /** Cells, without the droplets that were left out. */
   nCells: number;
   nGenes: number;
-  /** The columns of gene names that were used, the best first. */
-  geneColumns: string[];
-  /** Genes of the model that the file has. */
-  nMatched: number;
+  /** The empty droplets that were left out; `null` where all barcodes are taken for cells. */
+  droplets: DropletReport | null;
+  genes: GeneReport;
+  values: ValueReport;
+}
+
+/** What a file is to a model: all that was found, and why it cannot be used if it cannot. */
+export interface Inspection {
+  file: string;
+  format: string;
+  matrix: string;
+  /** Every matrix that the file holds, as `layer` takes it; empty where there is no choice. */
+  matrices: string[];
+  notes: string[];
+  nCells: number;
+  nGenes: number;
+  droplets: DropletReport | null;
+  /** What the names of the genes say about the species. */
+  recognition: Recognition;
+  /** Every column that may name genes, as `geneColumn` takes it. */
+  geneColumns: NameColumn[];
+  /** `null` when the genes are not found; `problem` says why. */
+  genes: GeneReport | null;
+  /** `null` when the values cannot be used; `problem` says why. */
+  values: ValueReport | null;
+  /** What the file says about its cells. */
+  cellColumns: CellColumnReport[];
+  /** Names of the embeddings that the file holds, such as `X_umap`. */
+  embeddings: string[];
+  /** Why the file cannot be used; `null` when it can. */
+  problem: string | null;
+}
+
+export interface DropletReport {
+  nDropped: number;
+  nBarcodes: number;
+  /** A cell has at least this many counts. */
+  minCounts: number;
+  /** Whether `minCounts` was given; else it was found out. */
+  chosen: boolean;
+}
+
+export interface Recognition {
+  /** `human`, `mouse`, `zebrafish`, …; `null` when the names do not tell. */
+  species: string | null;
+  /** What it was told by, in words. */
+  evidence: string;
+}
+
+export interface NameColumn {
+  name: string;
+  kind: "ensembl" | "symbol" | "mixed";
+}
+
+/** How many names there are of a kind, and the first few. */
+export interface NameList {
+  n: number;
+  first: string[];
+}
+
+/** How the genes of a file were found among those of a model. */
+export interface GeneReport {
+  /** Whose genes they are taken for; `mouse` means: mouse mapped to human. */
+  species: Species;
+  recognition: Recognition;
+  /** The columns of names that were used, the best first. */
+  columns: NameColumn[];
+  /** The genome whose prefix was taken off, such as `GRCh38`. */
+  genome: string | null;
+  nGenes: number;
   /** Genes that the model knows. */
   nVocabulary: number;
-  /** Columns that are a gene again and are added to it. */
-  nMerged: number;
-  /** Names that mean two genes and are left out. */
-  nAmbiguous: number;
-  /** Share of the file's expression, or of its genes, that the model knows. */
+  /** Genes of the model that the file has. */
+  nMatched: number;
+  /** Matched genes over the genes of the file or of the model, whichever are fewer. */
   share: number;
-  /** Raw counts, or numbers that were log-normalised before. */
-  values: string;
+  byId: NameList;
+  bySymbol: NameList;
+  /** By previous symbol or alias. */
+  byAlias: NameList;
+  /** By a name that differs in the case of letters, or in `.` and `_` for `-`. */
+  bySpelling: NameList;
+  /** By what stands before a number that was added to make names unique. */
+  bySuffix: NameList;
+  /** Columns that are a gene again and are added to it. */
+  merged: NameList;
+  /** Names that mean two genes; left out. */
+  ambiguous: NameList;
+  /** Genes that the model does not know. */
+  unmatched: NameList;
+  /** Genes of another genome; left out. */
+  otherGenome: NameList;
+  /** Names that a spreadsheet turned into dates; left out. */
+  dates: NameList;
+  /** Genes of the model that the file lacks. */
+  missing: NameList;
+}
+
+/** What the values of a matrix are, and what is done with them. */
+export interface ValueReport {
+  kind: "counts" | "estimated-counts" | "log-counts" | "normalised" | "log-normalised";
+  /** `null` where there is no logarithm, or its base cannot be told. */
+  logBase: number | null;
+  /** What each cell sums up to, the logarithm undone; `null` where cells differ. */
+  targetSum: number | null;
+  conversion: "normalise" | "as-they-are" | "rescale";
+  nSampledCells: number;
+  /** How many of these have no counts; they get an empty answer. */
+  nEmptyCells: number;
+  medianSum: number;
+  medianGenes: number;
+  /** The same in words. */
+  text: string;
+}
+
+export interface CellColumnReport {
+  name: string;
+  kind: "categories" | "numbers" | "unread";
+  nCategories: number | null;
+  /** Whether it seems to hold clusters or cell types, by its name. */
+  isGrouping: boolean;
 }
 
 /** Cell types. Every array has one entry a cell, except `labels` and `ontologyIds`. */

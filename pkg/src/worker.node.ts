@@ -3,16 +3,16 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parentPort } from "node:worker_threads";
-import { Engine, initSync } from "../dist/wasm/scdiva.js";
+import { Engine, Input, initSync } from "../dist/wasm/scdiva.js";
 import type { WireSource } from "./protocol.js";
 import { serve } from "./serve.js";
 
 const receive = serve({
   send: (message) => parentPort?.postMessage(message),
-  async engine() {
+  async wasm() {
     const path = fileURLToPath(new URL("./wasm/scdiva_bg.wasm", import.meta.url));
     initSync({ module: readFileSync(path) });
-    return Engine;
+    return { Engine, Input };
   },
   source,
 });

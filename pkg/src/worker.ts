@@ -1,6 +1,6 @@
 // The module worker of a browser.
 
-import init, { Engine } from "../dist/wasm/scdiva.js";
+import init, { Engine, Input } from "../dist/wasm/scdiva.js";
 import type { Request, Start, WireSource } from "./protocol.js";
 import { serve } from "./serve.js";
 
@@ -11,9 +11,9 @@ declare class FileReaderSync {
 
 const receive = serve({
   send: (message) => postMessage(message),
-  async engine() {
+  async wasm() {
     await init();
-    return Engine;
+    return { Engine, Input };
   },
   source: blobSource,
 });

@@ -21,3 +21,7 @@ export function annotateNatively(path) {
     rmSync(folder, { recursive: true });
   }
 }
+
+export function inspectNatively(path) {
+  return execFileSync("cargo", ["run", "--quiet", "--bin", "scdiva", "--", "inspect", path, "--json"], { cwd: root, encoding: "utf8" });
+}

@@ -3,7 +3,7 @@ import { openAsBlob } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { ScDiVa, ScDiVaError } from "scdiva";
-import { annotateNatively, demo } from "./command.js";
+import { annotateNatively, demo, inspectNatively } from "./command.js";
 import { assertSame, parse } from "./csv.js";
 import { golden } from "./golden.js";
 
@@ -17,6 +17,12 @@ const codeIs = (code, text) => (error) => {
   assert.match(error.message, text);
   return true;
 };
+
+/** For `JSON.parse`: `n_cells` becomes `nCells`. */
+function camelCase(_, value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase()), item]));
+}
 
 test("says what it runs on", async () => {
   assert.deepEqual(await ScDiVa.supported(), { wasm: true, webgpu: false, software: false });
@@ -35,13 +41,28 @@ test("annotates the demo as the command does, from a path, a blob and bytes", as
   assert.deepEqual(annotation.cells, wanted.map((row) => row.cell));
   assert.deepEqual(Array.from(annotation.label, (label) => annotation.labels[label]), parse(await annotation.csv.text()).map((row) => row.label));
   assert.equal(annotation.report.nCells, wanted.length);
-  assert.equal(annotation.report.values, "counts");
+  assert.equal(annotation.report.values.kind, "counts");
   assert.deepEqual(progress.at(-1).nDone, wanted.length);
   assert.ok(progress.length > 2 && progress.at(-1).cellsPerSecond > 0);
 
-  const report = await scdiva.inspect(await openAsBlob(demo), { name: "blob" });
-  assert.deepEqual({ ...report, file: demo }, annotation.report);
-  assert.deepEqual({ ...(await scdiva.inspect(await readFile(demo))), file: demo }, annotation.report);
+  const found = await scdiva.inspect(demo);
+  assert.deepEqual(found, JSON.parse(inspectNatively(demo), camelCase));
+  for (const part of ["format", "matrix", "notes", "nCells", "nGenes", "droplets", "genes", "values"]) assert.deepEqual(found[part], annotation.report[part]);
+  assert.deepEqual({ ...(await scdiva.inspect(await openAsBlob(demo), { name: "blob" })), file: demo }, found);
+  assert.deepEqual({ ...(await scdiva.inspect(await readFile(demo))), file: demo }, found);
+});
+
+test("what is found out can be said instead, and what a file lacks is part of the answer", async () => {
+  const table = "cell,CD3D,MS4A1,NKG7\na,1,0,2\nb,0,3,1\n";
+  const bytes = new TextEncoder().encode(table);
+  const found = await scdiva.inspect(bytes, { minCounts: 4, species: "human" });
+  assert.deepEqual([found.nCells, found.droplets.nDropped, found.problem], [1, 1, null]);
+  const negative = await scdiva.inspect(new TextEncoder().encode(table.replace(",3,", ",-3,")));
+  assert.match(negative.problem, /-3 is negative/);
+  assert.deepEqual([negative.values, negative.genes.nMatched], [null, 3]);
+  await assert.rejects(scdiva.inspect(demo, { layer: "none" }), codeIs("file", /none/));
+  await assert.rejects(scdiva.inspect(demo, { species: "axolotl" }), codeIs("argument", /axolotl/));
+  await assert.rejects(scdiva.inspect(demo, { minCounts: -1 }), codeIs("argument", /minCounts: -1/));
 });
 
 test("embeds", async () => {
@@ -55,7 +76,7 @@ test("embeds", async () => {
 test("a bad file is an error that names file and place, and the next file works", async () => {
   await assert.rejects(scdiva.annotate(new Uint8Array([1, 2, 3, 4]), { name: "odd.h5ad" }), codeIs("file", /odd\.h5ad: byte 0: /));
   await assert.rejects(scdiva.annotate("no/such/file.h5ad"), (error) => error instanceof ScDiVaError && /no\/such\/file/.test(error.message));
-  assert.equal((await scdiva.inspect(demo)).values, "counts");
+  assert.equal((await scdiva.inspect(demo)).values.kind, "counts");
 });
 
 test("a broken model is an error", async () => {
@@ -69,7 +90,7 @@ test("a run can be cancelled, before and under way, and the next one works", asy
   const controller = new AbortController();
   const run = scdiva.annotate(demo, { signal: controller.signal, onProgress: () => controller.abort() });
   await assert.rejects(run, codeIs("cancelled", /./));
-  assert.equal((await scdiva.inspect(demo)).values, "counts");
+  assert.equal((await scdiva.inspect(demo)).values.kind, "counts");
 });
 
 test("runs one task after another", async () => {

@@ -1,210 +1,148 @@
-//! The genes that a model knows, and how the genes of a file are found among them.
+//! Which genes of a model the columns of a matrix are.
 
+use super::names::{ensembl_id, genome_prefix, is_excel_date, without_count};
+use super::species::{Recognition, Species, decide, recognise};
+use super::vocabulary::{Found, Step, Vocabulary};
 use super::{CellMatrix, GeneColumn};
 use crate::error::{Error, Result};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use serde::Serialize;
+use std::collections::HashSet;
 
-/// The least share of genes (see [`GeneMatch::share`]) with which a file is taken.
+/// The least share of genes (see [`GeneReport::share`]) with which a file is taken.
 pub const MIN_SHARE: f64 = 0.3;
 
-/// One gene of a model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gene {
-    /// Row of the model's gene embedding.
-    pub id: u32,
-    /// Approved symbol.
-    pub symbol: String,
-    /// Ensembl gene id without version; empty where there is none.
-    pub ensembl_id: String,
-    /// Shannon entropy over the reference population, divided by the log of its size: 0 (one cell has it all) to 1 (all alike).
-    pub entropy: f64,
+/// Names that a report shows of each kind.
+const N_SHOWN: usize = 5;
+/// Names of one genome have its prefix when at least this share of all names has that of some genome.
+const NEARLY_ALL: f64 = 0.9;
+
+/// What the user decides about how genes are found; by default all is found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MatchOptions {
+    /// The only one of [`CellMatrix::gene_columns`] to look into.
+    pub gene_column: Option<String>,
+    /// Whose genes they are. [`Species::Human`] overrides what the names seem to say; genes of mouse are taken only when this says so.
+    pub species: Option<Species>,
 }
 
-/// The genes of a model: `vocab.tsv`, spec section 5.
-#[derive(Debug, Clone)]
-pub struct Vocabulary {
-    genes: Vec<Gene>,
-    /// Names to positions in `genes`; `None` where a name means two genes.
-    by_ensembl_id: HashMap<String, usize>,
-    by_symbol: HashMap<String, Option<usize>>,
-    by_alias: HashMap<String, Option<usize>>,
+/// How many names there are of a kind, and the first few.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NameList {
+    /// All of them.
+    pub n: usize,
+    /// At most five.
+    pub first: Vec<String>,
 }
 
-/// What a name means in a vocabulary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Gene(usize),
-    Ambiguous,
-    Nothing,
+impl NameList {
+    fn add(&mut self, name: impl FnOnce() -> String) {
+        self.n += 1;
+        if self.first.len() < N_SHOWN {
+            self.first.push(name());
+        }
+    }
 }
 
-const COLUMNS: [&str; 4] = ["id", "symbol", "ensembl_id", "entropy"];
+/// What the names in a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NameKind {
+    /// Ensembl ids, nine of ten at least.
+    Ensembl,
+    /// Hardly any Ensembl id.
+    Symbol,
+    /// Both.
+    Mixed,
+}
 
-impl Vocabulary {
-    /// Reads a `vocab.tsv`: a header `id symbol ensembl_id entropy` and perhaps `aliases`, then one gene a line, tabs between.
-    /// `vocab_size` is the model's; `reserved` are its token ids that are no genes.
-    ///
-    /// # Errors
-    /// [`Error::File`] with the line: wrong header, wrong number of columns, an id that is no number, past `vocab_size`, reserved or
-    /// given twice, an Ensembl id given twice, a gene without any name, an entropy outside 0 to 1; a file without genes.
-    ///
-    /// ```
-    /// let text = b"id\tsymbol\tensembl_id\tentropy\n7\tCD3D\tENSG00000167286\t0.5\n";
-    /// let vocabulary = scdiva::cells::Vocabulary::parse("vocab.tsv", text, 10, &[0])?;
-    /// assert_eq!(vocabulary.genes()[0].symbol, "CD3D");
-    /// let error = scdiva::cells::Vocabulary::parse("vocab.tsv", text, 7, &[0]).unwrap_err();
-    /// assert_eq!(error.to_string(), "vocab.tsv: line 2: id 7 is past the model's vocab_size, 7");
-    /// # Ok::<(), scdiva::Error>(())
-    /// ```
-    pub fn parse(file: &str, bytes: &[u8], vocab_size: usize, reserved: &[u32]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| Error::file(file, format_args!("byte {}", error.valid_up_to()), "not UTF-8"))?;
-        let mut lines = text.lines().zip(1_usize..);
-        let header = lines.next().map_or("", |(line, _)| line);
-        let with_aliases = match header.split('\t').collect::<Vec<_>>().as_slice() {
-            columns if columns == COLUMNS => false,
-            [first @ .., "aliases"] if first == COLUMNS => true,
-            _ => {
-                let wanted = "the columns id, symbol, ensembl_id, entropy and perhaps aliases, with tabs between";
-                return Err(Error::file(
-                    file,
-                    "line 1",
-                    format_args!("the header is `{header}`; wanted {wanted}"),
-                ));
-            }
+/// A column of gene names, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NameColumn {
+    /// [`GeneColumn::name`].
+    pub name: String,
+    /// Ensembl ids or symbols.
+    pub kind: NameKind,
+}
+
+impl NameColumn {
+    pub(super) fn of(column: &GeneColumn) -> Self {
+        let names = || column.genes.iter().filter(|name| !name.is_empty());
+        let share = names().filter(|name| ensembl_id(name).is_some()).count() as f64 / names().count().max(1) as f64;
+        let kind = match share {
+            share if share >= 0.9 => NameKind::Ensembl,
+            share if share <= 0.1 => NameKind::Symbol,
+            _ => NameKind::Mixed,
         };
-        let n_columns = COLUMNS.len() + usize::from(with_aliases);
-
-        let mut vocabulary = Self {
-            genes: Vec::new(),
-            by_ensembl_id: HashMap::new(),
-            by_symbol: HashMap::new(),
-            by_alias: HashMap::new(),
-        };
-        let mut line_of_id = HashMap::new();
-        for (line, number) in lines {
-            let wrong = |problem: String| Error::file(file, format_args!("line {number}"), problem);
-            let columns: Vec<&str> = line.split('\t').collect();
-            let &[id, symbol, ensembl_id, entropy, ref aliases @ ..] = columns.as_slice() else {
-                return Err(wrong(format!("{} columns; wanted {n_columns}", columns.len())));
-            };
-            if columns.len() != n_columns {
-                return Err(wrong(format!("{} columns; wanted {n_columns}", columns.len())));
-            }
-            let gene = Gene {
-                id: id
-                    .parse()
-                    .map_err(|_| wrong(format!("id `{id}` is not a whole number from 0 on")))?,
-                symbol: symbol.to_owned(),
-                ensembl_id: ensembl_id.to_owned(),
-                entropy: entropy
-                    .parse()
-                    .map_err(|_| wrong(format!("entropy `{entropy}` is not a number")))?,
-            };
-            if usize::try_from(gene.id).is_ok_and(|id| id >= vocab_size) {
-                return Err(wrong(format!("id {id} is past the model's vocab_size, {vocab_size}")));
-            }
-            if reserved.contains(&gene.id) {
-                return Err(wrong(format!("id {id} is reserved by the model for a token that is no gene")));
-            }
-            if !(0.0..=1.0).contains(&gene.entropy) {
-                return Err(wrong(format!("entropy {entropy} is outside 0 to 1")));
-            }
-            if gene.symbol.is_empty() && gene.ensembl_id.is_empty() {
-                return Err(wrong("neither a symbol nor an Ensembl id".to_owned()));
-            }
-            if let Some(first) = line_of_id.insert(gene.id, number) {
-                return Err(wrong(format!("id {id} is given twice, first on line {first}")));
-            }
-            let position = vocabulary.genes.len();
-            if !gene.ensembl_id.is_empty() {
-                match vocabulary.by_ensembl_id.entry(without_version(&gene.ensembl_id).to_owned()) {
-                    Entry::Vacant(entry) => entry.insert(position),
-                    Entry::Occupied(_) => return Err(wrong(format!("Ensembl id {ensembl_id} is given twice"))),
-                };
-            }
-            if !gene.symbol.is_empty() {
-                add_name(&mut vocabulary.by_symbol, symbol, position);
-            }
-            for alias in aliases
-                .iter()
-                .flat_map(|aliases| aliases.split('|'))
-                .filter(|alias| !alias.is_empty())
-            {
-                add_name(&mut vocabulary.by_alias, alias, position);
-            }
-            vocabulary.genes.push(gene);
-        }
-        if vocabulary.genes.is_empty() {
-            return Err(Error::file(file, "line 2", "no genes; wanted one a line"));
-        }
-        Ok(vocabulary)
-    }
-
-    /// The genes in the order of the file.
-    #[must_use]
-    pub fn genes(&self) -> &[Gene] {
-        &self.genes
-    }
-
-    /// How many of these names mean exactly one gene.
-    #[must_use]
-    pub fn count_known<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> usize {
-        names
-            .into_iter()
-            .filter(|name| matches!(self.find(name), Found::Gene(_)))
-            .count()
-    }
-
-    fn find_all<'a>(&'a self, names: &'a [String]) -> impl ExactSizeIterator<Item = Found> + 'a {
-        names.iter().map(|name| self.find(name))
-    }
-
-    /// An Ensembl id, its version dropped, else a symbol, else an alias. A name with two meanings means nothing here: never guess.
-    fn find(&self, name: &str) -> Found {
-        if let Some(&position) = self.by_ensembl_id.get(without_version(name)) {
-            return Found::Gene(position);
-        }
-        match self.by_symbol.get(name).or_else(|| self.by_alias.get(name)) {
-            Some(&Some(position)) => Found::Gene(position),
-            Some(None) => Found::Ambiguous,
-            None => Found::Nothing,
+        Self {
+            name: column.name.clone(),
+            kind,
         }
     }
 }
 
-fn add_name(names: &mut HashMap<String, Option<usize>>, name: &str, position: usize) {
-    names
-        .entry(name.to_owned())
-        .and_modify(|known| *known = known.filter(|&known| known == position))
-        .or_insert(Some(position));
-}
-
-/// `ENSG00000167286.15` → `ENSG00000167286`. Only Ensembl ids have versions: symbols such as `RP11-782C8.1` keep their dot.
-fn without_version(name: &str) -> &str {
-    match name.split_once('.') {
-        Some((id, version)) if id.starts_with("ENS") && !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => id,
-        _ => name,
-    }
+/// How the genes of a file were found among those of a model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GeneReport {
+    /// Whose genes they are taken for. [`Species::Mouse`] means: mouse mapped to human.
+    pub species: Species,
+    /// What the names say about it.
+    pub recognition: Recognition,
+    /// The file's columns of names that were used, the one that fits best first; the others for genes that it does not settle.
+    pub columns: Vec<NameColumn>,
+    /// The genome whose prefix was taken off, such as `GRCh38`.
+    pub genome: Option<String>,
+    /// How many genes the file has.
+    pub n_genes: usize,
+    /// How many genes the model knows.
+    pub n_vocabulary: usize,
+    /// How many genes of the model are in the file.
+    pub n_matched: usize,
+    /// Matched genes over the genes of the file or of the model, whichever are fewer. So a file with all 32,000 genes passes
+    /// against a model of 8,000, and a file of 700 chosen genes too, while a file in another name space does not.
+    pub share: f64,
+    /// Columns of the matrix found by Ensembl id.
+    pub by_id: NameList,
+    /// By approved symbol.
+    pub by_symbol: NameList,
+    /// By previous symbol or alias, shown as `IGJ → JCHAIN`.
+    pub by_alias: NameList,
+    /// By a name that differs in the case of letters, or in `.` and `_` for `-`.
+    pub by_spelling: NameList,
+    /// By what stands before a number that was added to make names unique, `GENE-1`.
+    pub by_suffix: NameList,
+    /// Columns that are added to another because both are the same gene.
+    pub merged: NameList,
+    /// Columns whose name means two genes; they are left out.
+    pub ambiguous: NameList,
+    /// Columns of genes that the model does not know.
+    pub unmatched: NameList,
+    /// Columns with the prefix of another genome; they are left out.
+    pub other_genome: NameList,
+    /// Names that a spreadsheet turned into dates, such as `2-Sep`; they are left out.
+    pub dates: NameList,
+    /// Genes of the model that the file lacks, those that few cells express first.
+    pub missing: NameList,
 }
 
 /// Which gene of the model each column of a matrix is.
 #[derive(Debug, Clone)]
 pub struct GeneMatch {
-    /// The file's columns of names that were used, the one that fits best first; the others for genes that it does not settle.
-    pub columns: Vec<String>,
     /// `[n_genes]`: a position in [`Vocabulary::genes`].
     pub positions: Vec<Option<usize>>,
-    /// How many genes of the vocabulary are in the file.
-    pub n_matched: usize,
-    /// How many columns of the matrix are added to another because both are the same gene.
-    pub n_merged: usize,
-    /// How many columns of the matrix have a name that means two genes of the vocabulary, and are left out.
-    pub n_ambiguous: usize,
-    /// Matched genes over the genes of the file or of the vocabulary, whichever are fewer. So a file with all 32,000 genes passes
-    /// against a vocabulary of 8,000, and a file of 700 chosen genes too, while a file in another name space does not.
-    pub share: f64,
+    /// How they were found.
+    pub report: GeneReport,
+}
+
+/// The names of one column, and what each means.
+struct Looked<'a> {
+    column: &'a GeneColumn,
+    genome: Option<&'static str>,
+    found: Vec<Found>,
+    /// Whether a name is of another genome.
+    other_genome: Vec<bool>,
+    share: f64,
+    n_matched: usize,
 }
 
 impl GeneMatch {
@@ -212,83 +150,228 @@ impl GeneMatch {
     /// the next best, among the columns that reach [`MIN_SHARE`] on their own, so that only columns that do name genes are asked.
     ///
     /// # Errors
-    /// [`Error::File`] when less than [`MIN_SHARE`] of the genes match, with names from both sides.
-    pub fn new(matrix: &dyn CellMatrix, vocabulary: &Vocabulary) -> Result<Self> {
-        let mut columns: Vec<(&GeneColumn, Self)> = matrix
-            .gene_columns()
+    /// [`Error::File`] when the genes are of a species that the model does not know, and when less than [`MIN_SHARE`] of them match,
+    /// with names from both sides; [`Error::Argument`] when there is no column as the options want it.
+    pub fn new(matrix: &dyn CellMatrix, vocabulary: &Vocabulary, options: &MatchOptions) -> Result<Self> {
+        let columns: Vec<&GeneColumn> = match &options.gene_column {
+            None => matrix.gene_columns().iter().collect(),
+            Some(name) => vec![
+                matrix
+                    .gene_columns()
+                    .iter()
+                    .find(|column| column.name == *name)
+                    .ok_or_else(|| {
+                        let names: Vec<&str> = matrix.gene_columns().iter().map(|column| column.name.as_str()).collect();
+                        let problem = format!("{}: {name}: no such column; the file has {}", matrix.file(), names.join(", "));
+                        Error::argument("match genes", "gene_column", problem)
+                    })?,
+            ],
+        };
+        let recognition = recognise(matrix.gene_columns());
+        let species = decide(matrix.file(), &recognition, options.species, vocabulary.knows_mouse())?;
+        let any_case = options.species == Some(Species::Human);
+        let has_id = |gene: usize| {
+            let mut names = columns.iter().filter_map(|column| column.genes.get(gene));
+            names.any(|name| ensembl_id(name).is_some())
+        };
+        let mut looked: Vec<Looked<'_>> = columns
             .iter()
-            .map(|column| {
-                (
-                    column,
-                    Self::count(vocabulary, vec![column.name.clone()], vocabulary.find_all(&column.genes)),
-                )
-            })
+            .map(|column| look(column, vocabulary, species, any_case, &has_id))
             .collect();
         // Stable: of equals the first in the file, which is its index.
-        columns.sort_by_key(|(_, matched)| std::cmp::Reverse(matched.n_matched));
-        let Some((column, best)) = columns.first() else {
+        looked.sort_by_key(|looked| std::cmp::Reverse(looked.n_matched));
+        let Some(best) = looked.first() else {
             return Err(Error::file(matrix.file(), "var", "no names of genes"));
         };
         if best.share < MIN_SHARE {
-            return Err(too_few(matrix.file(), column, best, vocabulary));
+            return Err(too_few(matrix.file(), best, vocabulary));
         }
-        columns.retain(|(_, matched)| matched.share >= MIN_SHARE);
-
-        let mut found = vec![Found::Nothing; matrix.n_genes()];
-        let mut used = Vec::new();
-        for (column, _) in columns {
-            let mut n_settled = 0;
-            for (found, next) in found.iter_mut().zip(vocabulary.find_all(&column.genes)) {
-                let settles = match found {
-                    Found::Gene(_) => false,
-                    Found::Ambiguous => matches!(next, Found::Gene(_)),
-                    Found::Nothing => next != Found::Nothing,
-                };
-                if settles {
-                    *found = next;
-                    n_settled += usize::from(matches!(next, Found::Gene(_)));
-                }
-            }
-            if n_settled > 0 {
-                used.push(column.name.clone());
-            }
-        }
-        Ok(Self::count(vocabulary, used, found.into_iter()))
-    }
-
-    /// Counts what was found.
-    fn count(vocabulary: &Vocabulary, columns: Vec<String>, found: impl ExactSizeIterator<Item = Found>) -> Self {
-        let fewer = found.len().min(vocabulary.genes.len()).max(1);
-        let mut seen = vec![false; vocabulary.genes.len()];
-        let (mut n_matched, mut n_merged, mut n_ambiguous) = (0, 0, 0);
-        let positions = found
-            .map(|found| match found {
-                Found::Gene(position) => {
-                    let seen = seen.get_mut(position)?;
-                    *(if *seen { &mut n_merged } else { &mut n_matched }) += 1;
-                    *seen = true;
-                    Some(position)
-                }
-                Found::Ambiguous => {
-                    n_ambiguous += 1;
-                    None
-                }
-                Found::Nothing => None,
-            })
-            .collect();
-        Self {
-            columns,
-            positions,
-            n_matched,
-            n_merged,
-            n_ambiguous,
-            share: n_matched as f64 / fewer as f64,
-        }
+        looked.retain(|looked| looked.share >= MIN_SHARE);
+        Ok(join(&looked, matrix.n_genes(), vocabulary, species, recognition))
     }
 }
 
-fn too_few(file: &str, column: &GeneColumn, best: &GeneMatch, vocabulary: &Vocabulary) -> Error {
-    let fewer = column.genes.len().min(vocabulary.genes.len());
+/// What the names of one column mean. A gene of which `has_id` is true is no other one again: its id would say so.
+fn look<'a>(
+    column: &'a GeneColumn,
+    vocabulary: &Vocabulary,
+    species: Species,
+    any_case: bool,
+    has_id: &dyn Fn(usize) -> bool,
+) -> Looked<'a> {
+    let names: Vec<&str> = column.genes.iter().map(|name| name.trim()).collect();
+    let prefixed: Vec<_> = names.iter().map(|name| genome_prefix(name)).collect();
+    let n_names = names.iter().filter(|name| !name.is_empty()).count();
+    let n_prefixed = prefixed.iter().filter(|prefix| prefix.is_some()).count();
+    let strips = n_prefixed > 0 && n_prefixed as f64 >= NEARLY_ALL * n_names as f64;
+    let wanted = match species {
+        Species::Human => "human",
+        Species::Mouse => "mouse",
+    };
+    let (mut genome, mut other_genome) = (None, vec![false; names.len()]);
+    let names: Vec<&str> = names
+        .into_iter()
+        .zip(prefixed)
+        .zip(&mut other_genome)
+        .map(|((name, prefix), is_other)| match prefix {
+            Some((of, species, rest)) if strips && species == wanted => {
+                genome = Some(of);
+                rest
+            }
+            Some(_) if strips => {
+                *is_other = true;
+                ""
+            }
+            _ => name,
+        })
+        .collect();
+    let all: HashSet<&str> = names.iter().copied().collect();
+    let find = |name: &str| match species {
+        Species::Human => vocabulary.find(name, any_case),
+        Species::Mouse => vocabulary.find_mouse(name),
+    };
+    let again = |gene: usize, name: &str| {
+        let stem = without_count(name).filter(|stem| all.contains(stem) && !has_id(gene))?;
+        match find(stem) {
+            Found::Gene(position, _) => Some(Found::Gene(position, Step::Suffix)),
+            other => Some(other),
+        }
+    };
+    let found: Vec<Found> = names
+        .iter()
+        .enumerate()
+        .map(|(gene, name)| match find(name) {
+            Found::Nothing => again(gene, name).unwrap_or(Found::Nothing),
+            found => found,
+        })
+        .collect();
+    let positions: HashSet<usize> = found
+        .iter()
+        .filter_map(|found| match found {
+            Found::Gene(position, _) => Some(*position),
+            Found::Ambiguous | Found::Nothing => None,
+        })
+        .collect();
+    let n_own = names.len() - other_genome.iter().filter(|is_other| **is_other).count();
+    let n_matched = positions.len();
+    Looked {
+        column,
+        genome,
+        found,
+        other_genome,
+        share: share(n_matched, n_own, vocabulary),
+        n_matched,
+    }
+}
+
+fn share(n_matched: usize, n_genes: usize, vocabulary: &Vocabulary) -> f64 {
+    n_matched as f64 / n_genes.min(vocabulary.genes().len()).max(1) as f64
+}
+
+/// Settles each gene by the first column that names it, and counts.
+fn join(looked: &[Looked<'_>], n_genes: usize, vocabulary: &Vocabulary, species: Species, recognition: Recognition) -> GeneMatch {
+    let mut settled = vec![(Found::Nothing, 0_usize); n_genes];
+    let mut columns = Vec::new();
+    for (i, looked) in looked.iter().enumerate() {
+        let mut n_settled = 0;
+        for (settled, &next) in settled.iter_mut().zip(&looked.found) {
+            let settles = match settled.0 {
+                Found::Gene(..) => false,
+                Found::Ambiguous => matches!(next, Found::Gene(..)),
+                Found::Nothing => next != Found::Nothing,
+            };
+            if settles {
+                *settled = (next, i);
+                n_settled += usize::from(matches!(next, Found::Gene(..)));
+            }
+        }
+        if n_settled > 0 {
+            columns.push(NameColumn::of(looked.column));
+        }
+    }
+
+    let mut report = GeneReport {
+        species,
+        recognition,
+        columns,
+        genome: looked.iter().find_map(|looked| looked.genome).map(str::to_owned),
+        n_genes,
+        n_vocabulary: vocabulary.genes().len(),
+        n_matched: 0,
+        share: 0.0,
+        by_id: NameList::default(),
+        by_symbol: NameList::default(),
+        by_alias: NameList::default(),
+        by_spelling: NameList::default(),
+        by_suffix: NameList::default(),
+        merged: NameList::default(),
+        ambiguous: NameList::default(),
+        unmatched: NameList::default(),
+        other_genome: NameList::default(),
+        dates: NameList::default(),
+        missing: NameList::default(),
+    };
+    let mut seen = vec![false; vocabulary.genes().len()];
+    let mut positions = Vec::with_capacity(n_genes);
+    for (gene, (found, i)) in settled.into_iter().enumerate() {
+        let name = |i: usize| {
+            let names = looked.get(i).and_then(|looked| looked.column.genes.get(gene));
+            names.map_or("", String::as_str)
+        };
+        let position = match found {
+            Found::Gene(position, step) => {
+                let symbol = vocabulary.genes().get(position).map_or("", |gene| gene.shown());
+                let list = match step {
+                    Step::Id => &mut report.by_id,
+                    Step::Symbol => &mut report.by_symbol,
+                    Step::Alias => &mut report.by_alias,
+                    Step::Spelling => &mut report.by_spelling,
+                    Step::Suffix => &mut report.by_suffix,
+                };
+                let shown = || match name(i) {
+                    name if name == symbol => name.to_owned(),
+                    name => format!("{name} → {symbol}"),
+                };
+                list.add(shown);
+                if seen[position] {
+                    report.merged.add(shown);
+                } else {
+                    seen[position] = true;
+                    report.n_matched += 1;
+                }
+                Some(position)
+            }
+            Found::Ambiguous => {
+                report.ambiguous.add(|| name(i).to_owned());
+                None
+            }
+            Found::Nothing => {
+                let is_other = looked.iter().any(|looked| looked.other_genome.get(gene) == Some(&true));
+                let list = if is_other {
+                    &mut report.other_genome
+                } else if is_excel_date(name(0)) {
+                    &mut report.dates
+                } else {
+                    &mut report.unmatched
+                };
+                list.add(|| name(0).to_owned());
+                None
+            }
+        };
+        positions.push(position);
+    }
+    report.share = share(report.n_matched, n_genes - report.other_genome.n, vocabulary);
+    let mut missing: Vec<_> = vocabulary.genes().iter().zip(&seen).filter(|(_, seen)| !**seen).collect();
+    missing.sort_by(|(a, _), (b, _)| a.entropy.total_cmp(&b.entropy));
+    for (gene, _) in missing {
+        report.missing.add(|| gene.shown().to_owned());
+    }
+    GeneMatch { positions, report }
+}
+
+fn too_few(file: &str, best: &Looked<'_>, vocabulary: &Vocabulary) -> Error {
+    let column = best.column;
+    let fewer = column.genes.len().min(vocabulary.genes().len());
     let theirs = column
         .genes
         .iter()
@@ -296,7 +379,7 @@ fn too_few(file: &str, column: &GeneColumn, best: &GeneMatch, vocabulary: &Vocab
         .filter(|name| !name.is_empty())
         .take(3);
     let ours = vocabulary
-        .genes
+        .genes()
         .iter()
         .take(3)
         .map(|gene| format!("{} ({})", gene.symbol, gene.ensembl_id));

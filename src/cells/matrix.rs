@@ -93,6 +93,19 @@ pub struct CellEmbedding {
     pub values: Vec<f32>,
 }
 
+/// What was left out of a matrix as empty droplets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Droplets {
+    /// Which barcodes of the file are cells, rising: cell `i` of the matrix is barcode `kept[i]` of the file.
+    pub kept: Vec<u32>,
+    /// Barcodes in the file.
+    pub n_barcodes: usize,
+    /// A cell has at least this many counts.
+    pub min_counts: u64,
+    /// Whether the user said so; else it was found out.
+    pub chosen: bool,
+}
+
 /// A cells × genes matrix of at least one cell and one gene. Values are what the file has: nothing is normalised or judged here.
 /// Nothing whose size grows with the number of cells is kept in memory, unless the format leaves no other way.
 pub trait CellMatrix: Send + Sync {
@@ -113,6 +126,16 @@ pub trait CellMatrix: Send + Sync {
     /// What the user should know about how the file was read, one sentence each: why this matrix and not the obvious one, what was left out.
     fn notes(&self) -> &[String] {
         &[]
+    }
+
+    /// The base of the logarithm of the values, where the file says that one was taken. It may be about another matrix of the file.
+    fn log_base(&self) -> Option<f64> {
+        None
+    }
+
+    /// The empty droplets that were left out; `None` where all cells of the file are there.
+    fn droplets(&self) -> Option<&Droplets> {
+        None
     }
 
     /// Number of cells.

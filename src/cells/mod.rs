@@ -1,18 +1,32 @@
 //! From a count matrix to tokens: spec section 4.
 //!
 //! A reader gives a [`CellMatrix`]; [`Vocabulary`] says which genes a model knows; [`Tokenizer`] matches the one to the other,
-//! normalises, ranks, and gives [`Tokens`]. Every decision on the way stands in the [`InputReport`].
+//! normalises, ranks, and gives [`Tokens`]. Every decision on the way stands in the [`InputReport`]; [`inspect()`] says what can be said
+//! about any matrix, also one that cannot be used.
 
+mod droplets;
 mod genes;
+mod inspect;
 mod matrix;
+mod names;
 mod normalise;
+mod report;
 mod serialize;
+mod species;
 mod tokens;
+mod values;
+mod vocabulary;
 
-pub use genes::{Gene, GeneMatch, MIN_SHARE, Vocabulary};
+pub use droplets::{MIN_BARCODES, without_empty_droplets};
+pub use genes::{GeneMatch, GeneReport, MIN_SHARE, MatchOptions, NameColumn, NameKind, NameList};
+pub use inspect::{CellColumnReport, Inspection, inspect};
 pub(crate) use matrix::check_rows;
-pub use matrix::{CellColumn, CellEmbedding, CellMatrix, GeneColumn, SparseRows};
-pub use normalise::{MAX_LOG_VALUE, Preprocess, ValueKind};
+pub use matrix::{CellColumn, CellEmbedding, CellMatrix, Droplets, GeneColumn, SparseRows};
+pub use normalise::{Conversion, Preprocess};
+pub use report::{DropletReport, InputReport};
 pub use serialize::{Serialization, Tokens};
-pub(crate) use tokens::sample_kind;
-pub use tokens::{InputReport, Tokenizer};
+pub use species::{Recognition, Species};
+pub use tokens::Tokenizer;
+pub(crate) use values::sample_kind;
+pub use values::{MAX_LOG_VALUE, ValueKind, ValueReport};
+pub use vocabulary::{Gene, Vocabulary};

@@ -1,12 +1,10 @@
-//! Counts or log-normalised values in; log-normalised values out: spec 4.2.
+//! The normalisation that a model was trained with, from whatever scale the values of a file have: spec 4.2.
 
+use super::values::{ValueKind, Values};
 use serde::{Deserialize, Serialize};
 
-/// A log-normalised value is below this: `log1p` of 10,000 is 9.2, of a million 13.8.
-pub const MAX_LOG_VALUE: f32 = 20.0;
-
-/// How far from a whole number a count may be, for files that hold counts as a result of arithmetic.
-const COUNT_TOLERANCE: f32 = 1e-3;
+/// Two sums are the same when they differ by less: genes that nobody expresses much may have been taken away after the normalisation.
+pub(super) const SAME_SUM: f64 = 0.01;
 
 /// The normalisation that a model was trained with: `preprocess` in `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -27,116 +25,121 @@ impl Default for Preprocess {
     }
 }
 
-/// What the values of a matrix are.
+/// What is done to the values of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ValueKind {
-    /// Whole numbers from 0 on.
-    Counts,
-    /// `log1p` of scaled counts already: from 0 to [`MAX_LOG_VALUE`], not whole.
-    LogNormalised,
+pub enum Conversion {
+    /// The counts of a cell are scaled to the model's sum, then `log1p`.
+    Normalise,
+    /// Nothing: they are on the model's scale already, or on one that the file does not tell.
+    AsTheyAre,
+    /// The logarithm is undone, the model's sum takes the place of the file's, and the model's logarithm follows.
+    Rescale,
 }
 
-/// Looks at values one by one, to tell in the end what they are.
-#[derive(Debug)]
-pub(crate) struct Judge<P> {
-    /// The first value that is not whole.
-    fraction: Option<f32>,
-    /// The first value that is too large for a logarithm, and where it is.
-    large: Option<(f32, P)>,
-}
-
-impl<P> Default for Judge<P> {
-    fn default() -> Self {
-        Self {
-            fraction: None,
-            large: None,
-        }
-    }
-}
-
-impl<P> Judge<P> {
-    /// Takes the next value into account; `place` is where it is.
-    ///
-    /// # Errors
-    /// What is wrong with it, when it can be neither a count nor log-normalised.
-    pub(crate) fn see(&mut self, value: f32, place: P) -> Result<(), String> {
-        check_number(value)?;
-        if self.fraction.is_none() && !is_whole(value) {
-            self.fraction = Some(value);
-        }
-        if self.large.is_none() && value >= MAX_LOG_VALUE {
-            self.large = Some((value, place));
-        }
-        Ok(())
-    }
-
-    /// Counts when all are whole, log-normalised when all are small.
-    ///
-    /// # Errors
-    /// The place of a value that is neither, and what is wrong with it.
-    pub(crate) fn verdict(self) -> Result<ValueKind, (P, String)> {
-        match (self.fraction, self.large) {
-            (None, _) => Ok(ValueKind::Counts),
-            (Some(_), None) => Ok(ValueKind::LogNormalised),
-            (Some(fraction), Some((large, place))) => {
-                let found = format!("{large} is too large for a log-normalised value, and {fraction} is no whole number");
-                Err((
-                    place,
-                    format!("{found}; wanted counts, or log-normalised values below {MAX_LOG_VALUE}"),
-                ))
-            }
-        }
-    }
-}
-
-fn is_whole(value: f32) -> bool {
-    (value - value.round()).abs() <= COUNT_TOLERANCE
-}
-
-impl ValueKind {
-    /// Holds every single value to what the sample said.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn check(self, value: f32) -> Result<(), String> {
-        check_number(value)?;
-        match self {
-            Self::Counts if !is_whole(value) => Err(format!("{value} is no count, but the values before it are")),
-            Self::LogNormalised if value >= MAX_LOG_VALUE => Err(format!(
-                "{value} is no log-normalised value (below {MAX_LOG_VALUE}), but the values before it are"
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Neither counts nor log-normalised values are ever these.
-fn check_number(value: f32) -> Result<(), String> {
-    if value.is_nan() || value.is_infinite() {
-        return Err(format!("{value} is not a finite number"));
-    }
-    if value < 0.0 {
-        return Err(format!(
-            "{value} is negative: scaled data; wanted counts or log-normalised values"
-        ));
-    }
-    Ok(())
+/// The arithmetic of a [`Conversion`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Arithmetic {
+    pub(super) conversion: Conversion,
+    /// ln of the base of the logarithm that is undone first.
+    ln_base: Option<f64>,
+    /// Counts came under that logarithm, and are whole.
+    whole: bool,
+    /// What undone values are multiplied with; `None`: the model's sum over the cell's.
+    factor: Option<f64>,
+    preprocess: Preprocess,
 }
 
 impl Preprocess {
-    /// Turns one cell into what the model reads. `sum` is the cell's sum over all genes of the file, not only those in `values`.
-    pub(crate) fn apply(&self, kind: ValueKind, sum: f64, values: &mut [f64]) {
-        if kind == ValueKind::LogNormalised {
+    /// What brings values of this kind to the model.
+    ///
+    /// # Errors
+    /// Why nothing does.
+    pub(super) fn arithmetic(&self, values: &Values) -> Result<Arithmetic, String> {
+        let same_sum = |sum: f64| (sum / self.target_sum - 1.0).abs() <= SAME_SUM;
+        let counts = Arithmetic {
+            conversion: Conversion::Normalise,
+            ln_base: None,
+            whole: false,
+            factor: None,
+            preprocess: *self,
+        };
+        let ln_base = values.log_base.map(f64::ln);
+        match (values.kind, ln_base, values.target_sum) {
+            (ValueKind::Counts | ValueKind::EstimatedCounts | ValueKind::Normalised, ..) => Ok(counts),
+            (ValueKind::LogCounts, ..) => Ok(Arithmetic {
+                ln_base: ln_base.or(Some(1.0)),
+                whole: true,
+                ..counts
+            }),
+            (ValueKind::LogNormalised, Some(1.0), Some(sum)) if self.log1p && same_sum(sum) => Ok(Arithmetic {
+                conversion: Conversion::AsTheyAre,
+                ..counts
+            }),
+            (ValueKind::LogNormalised, Some(ln_base), Some(sum)) => Ok(Arithmetic {
+                conversion: Conversion::Rescale,
+                ln_base: Some(ln_base),
+                factor: Some(if same_sum(sum) { 1.0 } else { self.target_sum / sum }),
+                ..counts
+            }),
+            (ValueKind::LogNormalised, ..) if !self.log1p => Err(
+                "log-normalised values of unknown scale, but the model was trained on values without log1p; wanted counts"
+                    .to_owned(),
+            ),
+            // Only the base is known.
+            (ValueKind::LogNormalised, Some(ln_base), None) if ln_base != 1.0 => Ok(Arithmetic {
+                conversion: Conversion::Rescale,
+                ln_base: Some(ln_base),
+                factor: Some(1.0),
+                ..counts
+            }),
+            (ValueKind::LogNormalised, ..) => Ok(Arithmetic {
+                conversion: Conversion::AsTheyAre,
+                ..counts
+            }),
+        }
+    }
+}
+
+impl Arithmetic {
+    /// What is added up where two columns are one gene, and over all genes of a cell.
+    pub(super) fn amount(&self, value: f32) -> f64 {
+        let value = f64::from(value);
+        match self.ln_base {
+            None => value,
+            Some(ln_base) => {
+                let amount = (value * ln_base).exp_m1();
+                if self.whole { amount.round() } else { amount }
+            }
+        }
+    }
+
+    /// Two columns of one gene.
+    pub(super) fn add(&self, a: f64, b: f64) -> f64 {
+        if self.conversion == Conversion::AsTheyAre {
+            // They are added as counts are, not as logarithms.
+            (a.exp_m1() + b.exp_m1()).ln_1p()
+        } else {
+            a + b
+        }
+    }
+
+    /// Turns one cell into what the model reads. `sum` is the cell's sum over all genes of the file, not only those in `amounts`.
+    pub(super) fn finish(&self, sum: f64, amounts: &mut [f64]) {
+        if self.conversion == Conversion::AsTheyAre {
             return;
         }
         // A cell without counts has no values to scale, so the division is never by zero where it matters.
-        let scale = self.target_sum / sum;
-        for value in values {
-            *value *= scale;
-            if self.log1p {
-                *value = value.ln_1p();
+        let scale = self.factor.unwrap_or(self.preprocess.target_sum / sum);
+        // Most counts of a cell are a few small numbers, whose logarithms are needed again and again.
+        let mut last = [(0.0, 0.0); 16];
+        for amount in amounts {
+            let (from, to) = &mut last[(amount.to_bits() >> 50 & 15) as usize];
+            if *from != *amount {
+                let scaled = *amount * scale;
+                (*from, *to) = (*amount, if self.preprocess.log1p { scaled.ln_1p() } else { scaled });
             }
+            *amount = *to;
         }
     }
 }

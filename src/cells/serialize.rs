@@ -1,7 +1,6 @@
 //! Which genes of a cell come first: spec 4.3.
 
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 
 /// How the genes of a cell are ranked: `serialization` in `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -56,17 +55,25 @@ impl Serialization {
 }
 
 /// Highest score first, lower id first among equals, at most `max_genes`.
-pub(crate) fn rank(mut genes: Vec<Expressed>, max_genes: usize) -> Tokens {
-    let order = |a: &Expressed, b: &Expressed| -> Ordering { b.score.total_cmp(&a.score).then(a.gene_id.cmp(&b.gene_id)) };
-    if max_genes < genes.len() {
+pub(crate) fn rank(genes: impl Iterator<Item = Expressed>, max_genes: usize) -> Tokens {
+    // One number a gene, which sorts several times faster than three: scores are never negative, so that their bits have their order.
+    let mut keys: Vec<u128> = genes
+        .map(|gene| {
+            let score = u128::from(!gene.score.to_bits()) << 64;
+            score | u128::from(gene.gene_id) << 32 | u128::from(gene.value.to_bits())
+        })
+        .collect();
+    if max_genes < keys.len() {
         if let Some(last) = max_genes.checked_sub(1) {
-            genes.select_nth_unstable_by(last, order);
+            keys.select_nth_unstable(last);
         }
-        genes.truncate(max_genes);
+        keys.truncate(max_genes);
     }
-    genes.sort_unstable_by(order);
+    keys.sort_unstable();
+    #[expect(clippy::cast_possible_truncation, reason = "each part of the number is taken by its bits")]
+    let (ids, values) = (|key: &u128| (key >> 32) as u32, |key: &u128| f32::from_bits(*key as u32));
     Tokens {
-        gene_ids: genes.iter().map(|gene| gene.gene_id).collect(),
-        values: genes.iter().map(|gene| gene.value).collect(),
+        gene_ids: keys.iter().map(ids).collect(),
+        values: keys.iter().map(values).collect(),
     }
 }

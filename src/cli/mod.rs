@@ -5,8 +5,14 @@ mod annotate;
 mod embed;
 mod forward;
 mod info;
+mod input;
+mod inputs;
+mod inspect;
 mod interrupt;
+mod merge;
 mod output;
+mod results;
+mod run;
 mod session;
 
 use clap::{Parser, Subcommand};
@@ -30,10 +36,15 @@ enum Command {
     Annotate(annotate::Annotate),
     /// Cell embeddings
     Embed(embed::Embed),
+    /// Joins the parts of a run that was split with --shard
+    Merge(merge::Merge),
     /// The forward pass on given tokens, to check a checkpoint against another program
     Forward(forward::Forward),
     /// The device and the model in use
     Info(info::Info),
+    /// What a matrix is to the model, before anything is computed: which matrix, counts or not, species, genes found; exits with 1 when it
+    /// cannot be annotated
+    Inspect(inspect::Inspect),
 }
 
 /// What a command that went through says to the system.
@@ -51,8 +62,10 @@ pub(crate) fn main() -> ExitCode {
         match command {
             Command::Annotate(command) => command.run(&session).await,
             Command::Embed(command) => command.run(&session).await,
+            Command::Merge(command) => command.run(),
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,
+            Command::Inspect(command) => command.run(&session),
         }
     });
     match outcome {
@@ -65,8 +78,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            say_error(&error);
             ExitCode::from(2)
         }
     }
+}
+
+fn say_error(error: &scdiva::Error) {
+    eprintln!("error: {error}");
 }

@@ -6,38 +6,33 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// A file that is written beside its place and moved there at the end. Devices and pipes are written to directly.
-#[derive(Debug)]
-pub(super) struct OutputFile {
-    out: BufWriter<File>,
+/// Where a result goes: checked before anything long begins, written at the end.
+#[derive(Debug, Clone)]
+pub(super) struct OutputPath {
     path: PathBuf,
-    /// Where it is until it is complete, and where it goes then.
-    moves: Option<(PathBuf, PathBuf)>,
+    /// What is replaced; `None` for devices and pipes, which are written to.
+    target: Option<PathBuf>,
 }
 
-impl OutputFile {
-    /// Makes the file, so that a place that cannot be written to is known before anything long begins.
+impl OutputPath {
+    /// Looks whether there can be a file.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be made there; [`Error::Argument`] when it is one of `inputs`.
-    pub(super) fn create(path: &Path, inputs: &[&Path]) -> Result<Self> {
+    pub(super) fn check(path: &Path, inputs: &[&Path]) -> Result<Self> {
         let failed = super::session::io_error(path);
         let there = fs::metadata(path).ok();
         if there.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
+        let path = path.to_owned();
         if there.as_ref().is_some_and(|there| !there.is_file()) {
-            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-            return Ok(Self {
-                out: BufWriter::new(file),
-                path: path.to_owned(),
-                moves: None,
-            });
+            return Ok(Self { path, target: None });
         }
         // A link stays a link: what it points to is replaced.
         let target = match there {
-            Some(_) => fs::canonicalize(path).map_err(&failed)?,
-            None => path.to_owned(),
+            Some(_) => fs::canonicalize(&path).map_err(&failed)?,
+            None => path.clone(),
         };
         if inputs
             .iter()
@@ -49,21 +44,81 @@ impl OutputFile {
                 problem: format!("{} is the input; wanted another file", path.display()),
             });
         }
-        let name = target
-            .file_name()
-            .ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
-        let temporary = target.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-        let file = File::create_new(&temporary).map_err(failed)?;
+        if target.file_name().is_none() {
+            return Err(failed(io::ErrorKind::InvalidFilename.into()));
+        }
+        // Tried, since permissions are not all that may stand in the way.
+        let probe = beside(&target, "part");
+        File::create(&probe).map_err(failed)?;
+        let _gone = fs::remove_file(probe);
         Ok(Self {
-            out: BufWriter::new(file),
-            path: path.to_owned(),
-            moves: Some((temporary, target)),
+            path,
+            target: Some(target),
         })
     }
 
     /// The file's name as the user gave it.
-    pub(super) fn path(&self) -> PathBuf {
-        self.path.clone()
+    pub(super) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// What is replaced; `None` for a device.
+    pub(super) fn target(&self) -> Option<&Path> {
+        self.target.as_deref()
+    }
+
+    /// A file beside this one for what is not complete yet; `None` beside a device.
+    pub(super) fn beside(&self, what: &str) -> Option<PathBuf> {
+        let target = self.target.as_ref()?;
+        let mut name = target.file_name()?.to_owned();
+        name.push(".");
+        name.push(what);
+        Some(target.with_file_name(name))
+    }
+
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn create(&self) -> Result<OutputFile> {
+        let failed = super::session::io_error(&self.path);
+        let (file, moves) = match &self.target {
+            None => (OpenOptions::new().write(true).open(&self.path).map_err(failed)?, None),
+            Some(target) => {
+                let temporary = beside(target, "part");
+                (File::create(&temporary).map_err(failed)?, Some((temporary, target.clone())))
+            }
+        };
+        Ok(OutputFile {
+            out: BufWriter::new(file),
+            path: self.path.clone(),
+            moves,
+        })
+    }
+}
+
+/// A hidden file beside `target`.
+fn beside(target: &Path, what: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{what}"))
+}
+
+/// A file that is written beside its place and moved there at the end. Devices and pipes are written to directly.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    out: BufWriter<File>,
+    path: PathBuf,
+    /// Where it is until it is complete, and where it goes then.
+    moves: Option<(PathBuf, PathBuf)>,
+}
+
+impl OutputFile {
+    /// As [`OutputPath::check`] and [`OutputPath::create`], for results that are written while they are computed.
+    ///
+    /// # Errors
+    /// What they say.
+    pub(super) fn create(path: &Path, inputs: &[&Path]) -> Result<Self> {
+        OutputPath::check(path, inputs)?.create()
     }
 
     /// Moves the complete file to its place.

@@ -3,8 +3,6 @@
 use super::interrupt;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use scdiva::cells::CellMatrix;
-use scdiva::read::{self, Files, OpenOptions};
 use scdiva::tasks::Progress;
 use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
 use std::io::IsTerminal;
@@ -29,12 +27,17 @@ enum Device {
 }
 
 impl Session {
+    /// The files of the model.
+    pub(super) fn model_files(&self) -> Result<ModelFiles> {
+        match &self.model {
+            Some(folder) => ModelFiles::from_folder(folder),
+            None => Ok(ModelFiles::embedded()),
+        }
+    }
+
     /// Opens the model on the device and says which.
     pub(super) async fn open(&self) -> Result<ScDiVa> {
-        let files = match &self.model {
-            Some(folder) => ModelFiles::from_folder(folder)?,
-            None => ModelFiles::embedded(),
-        };
+        let files = self.model_files()?;
         let device = match self.device {
             Device::Auto => DeviceChoice::Auto,
             Device::Gpu => DeviceChoice::Gpu,
@@ -58,20 +61,6 @@ pub(super) fn describe(device: &DeviceInfo) -> String {
     text
 }
 
-/// Opens a matrix and says what is in it.
-pub(super) fn open_matrix(path: &Path, scdiva: &ScDiVa) -> Result<Box<dyn CellMatrix>> {
-    let files = Files::from_path(path)?;
-    let matrix = read::open(&files, &OpenOptions::default(), scdiva.vocabulary())?;
-    report(matrix.as_ref(), scdiva)?;
-    Ok(matrix)
-}
-
-/// Says what a matrix is to the model, before anything long begins.
-pub(super) fn report(matrix: &dyn CellMatrix, scdiva: &ScDiVa) -> Result<()> {
-    eprintln!("{}", scdiva.tokenizer(matrix)?.report());
-    Ok(())
-}
-
 /// A bar on stderr when that is a terminal.
 pub(super) fn progress_bar(n_cells: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -85,10 +74,10 @@ pub(super) fn progress_bar(n_cells: usize) -> ProgressBar {
     bar
 }
 
-/// Moves the bar on, until Ctrl-C.
-pub(super) fn show(bar: &ProgressBar) -> impl FnMut(Progress) -> ControlFlow<()> {
-    |progress| {
-        bar.set_position(progress.n_done as u64);
+/// Moves the bar on from `n_before`, until Ctrl-C.
+pub(super) fn show(bar: &ProgressBar, n_before: usize) -> impl FnMut(Progress) -> ControlFlow<()> {
+    move |progress| {
+        bar.set_position((n_before + progress.n_done) as u64);
         if interrupt::requested() {
             ControlFlow::Break(())
         } else {

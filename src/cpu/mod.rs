@@ -4,6 +4,7 @@ mod attention;
 mod backend;
 mod buffers;
 mod linear;
+pub(crate) mod nearest;
 mod rows;
 mod simd;
 mod tile;

@@ -1,17 +1,23 @@
 //! A model folder, or the same names under one address.
 
+use super::config::Config;
+use crate::cells::Vocabulary;
 use crate::error::{Error, Result};
 use crate::read::Source;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The files of one model by their names inside the folder: `config.json`, `model.safetensors`, `vocab.tsv`,
-/// `heads/NAME.safetensors`. Source: spec section 5.
+/// `heads/NAME.safetensors`, and perhaps `orthologs_mouse.tsv.gz`. Source: spec section 5.
 #[derive(Clone)]
 pub struct ModelFiles {
     name: String,
     files: BTreeMap<String, Arc<dyn Source>>,
 }
+
+/// What genes of mouse mean.
+const MOUSE_ORTHOLOGS: &str = "orthologs_mouse.tsv.gz";
 
 impl std::fmt::Debug for ModelFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,6 +64,8 @@ impl ModelFiles {
             Arc::new(include_bytes!("../../models/mini/model.safetensors")),
         );
         files.insert("vocab.tsv", Arc::new(include_bytes!("../../models/mini/vocab.tsv")));
+        let orthologs = include_bytes!("../../models/mini/orthologs_mouse.tsv.gz");
+        files.insert(MOUSE_ORTHOLOGS, Arc::new(orthologs));
         let head = include_bytes!("../../models/mini/heads/cell_types.safetensors");
         files.insert("heads/cell_types.safetensors", Arc::new(head));
         files
@@ -107,10 +115,69 @@ impl ModelFiles {
         Ok(bytes)
     }
 
+    /// SHA-256 over names, sizes and bytes of the model's files, in hexadecimal; where the folder lies, and what else is in it, does not
+    /// count.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read.
+    pub fn hash(&self) -> Result<String> {
+        const PIECE: u64 = 1 << 20;
+        let mut hasher = Sha256::new();
+        let mut piece = Vec::new();
+        let own = |file: &str| {
+            ["config.json", "model.safetensors", "vocab.tsv", MOUSE_ORTHOLOGS].contains(&file) || head_name(file).is_some()
+        };
+        for (file, source) in self.files.iter().filter(|(file, _)| own(file)) {
+            let size = source.size();
+            hasher.update(format!("{}:{file}:{size}\n", file.len()));
+            for start in (0..size).step_by(1 << 20) {
+                piece.resize(usize::try_from(PIECE.min(size - start)).unwrap_or_default(), 0);
+                source.read_at(start, &mut piece).map_err(|source| Error::Io {
+                    file: self.path(file),
+                    source,
+                })?;
+                hasher.update(&piece);
+            }
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The sizes of the model, without its weights being read.
+    ///
+    /// # Errors
+    /// [`Error::File`] when `config.json` is broken, or is missing and the tensors are not those of the released model; [`Error::Io`].
+    pub fn config(&self) -> Result<Config> {
+        match self.get("config.json") {
+            Some(_) => Config::parse(&self.path("config.json"), &self.read("config.json")?),
+            None => Ok(super::Checkpoint::open(self)?.config),
+        }
+    }
+
+    /// The genes that the model knows, and what those of mouse mean to it where it has a table of orthologs; `None` without `vocab.tsv`.
+    ///
+    /// # Errors
+    /// What [`Vocabulary::parse`] and [`Vocabulary::add_mouse_orthologs`] say.
+    pub fn vocabulary(&self, config: &Config) -> Result<Option<Vocabulary>> {
+        if self.get("vocab.tsv").is_none() {
+            return Ok(None);
+        }
+        let (file, bytes) = (self.path("vocab.tsv"), self.read("vocab.tsv")?);
+        let mut vocabulary = Vocabulary::parse(&file, &bytes, config.vocab_size, &config.reserved_ids)?;
+        if self.get(MOUSE_ORTHOLOGS).is_some() {
+            vocabulary.add_mouse_orthologs(&self.path(MOUSE_ORTHOLOGS), &self.read(MOUSE_ORTHOLOGS)?)?;
+        }
+        Ok(Some(vocabulary))
+    }
+
     /// Names of the heads: `NAME` of every `heads/NAME.safetensors`, sorted.
     #[must_use]
     pub fn heads(&self) -> Vec<String> {
-        let stem = |file: &String| Some(file.strip_prefix("heads/")?.strip_suffix(".safetensors")?.to_owned());
-        self.files.keys().filter_map(stem).collect()
+        let names = self.files.keys().filter_map(|file| head_name(file));
+        names.map(str::to_owned).collect()
     }
+}
+
+/// `NAME` of `heads/NAME.safetensors`.
+fn head_name(file: &str) -> Option<&str> {
+    file.strip_prefix("heads/")?.strip_suffix(".safetensors")
 }

@@ -57,6 +57,8 @@ pub struct Prediction {
     pub second_label: usize,
     /// Its probability.
     pub second_probability: f32,
+    /// Shannon entropy of the probabilities of all labels, in nats: 0 when one has it all, `ln(n_labels)` when all are alike.
+    pub entropy: f32,
 }
 
 #[derive(Debug, Clone)]
@@ -199,7 +201,16 @@ fn top_two(probabilities: &[f32]) -> Prediction {
         probability,
         second_label,
         second_probability,
+        entropy: entropy(probabilities),
     }
+}
+
+/// `−Σ p ln p`, where `0 ln 0` is 0.
+#[expect(clippy::cast_possible_truncation, reason = "at most ln(n_labels)")]
+fn entropy(probabilities: &[f32]) -> f32 {
+    let terms = probabilities.iter().map(|&p| f64::from(p)).filter(|&p| p > 0.0);
+    // Not −0 for a certain answer.
+    (-terms.map(|p| p * p.ln()).sum::<f64>()).max(0.0) as f32
 }
 
 struct Metadata {
@@ -245,6 +256,12 @@ mod tests {
         let p = top_two(&[0.2, 0.4, 0.4]);
         assert_eq!((p.label, p.second_label), (1, 2));
         assert_eq!(top_two(&[1.0]).second_probability, 0.0);
+    }
+
+    #[test]
+    fn entropy_is_0_for_a_certain_answer_and_ln_n_for_none() {
+        assert_eq!(entropy(&[0.0, 1.0, 0.0]).to_bits(), 0.0_f32.to_bits());
+        assert!((entropy(&[0.25; 4]) - 4.0_f32.ln()).abs() < 1e-6);
     }
 
     #[test]

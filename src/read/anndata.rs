@@ -25,6 +25,7 @@ pub struct AnnData {
     matrix: String,
     matrices: Vec<String>,
     notes: Vec<String>,
+    log_base: Option<f64>,
     rows: Rows,
     obs: Table,
     embeddings: Vec<String>,
@@ -70,7 +71,7 @@ impl Debug for AnnData {
 
 impl AnnData {
     /// Opens a `.h5ad` file. Unless `options` name the layer, counts are preferred: the first of `layers/counts`, `layers/raw_counts`, `raw/X` and
-    /// `X` that holds counts is taken, or else the first that holds log-normalised values; [`CellMatrix::notes`] say so when it is not `X`.
+    /// `X` that holds counts is taken, or else the first that holds values normalised from counts; [`CellMatrix::notes`] say so when it is not `X`.
     ///
     /// # Errors
     /// [`crate::Error::File`] with the path inside the file: cut off or broken, no matrix, no layer of this name, no cells or no genes, sizes
@@ -109,7 +110,7 @@ impl AnnData {
         Self::best(file.as_ref(), &candidates, with)
     }
 
-    /// The first matrix of counts, or else the first of log-normalised values.
+    /// The first matrix of counts, or else the first of normalised values.
     fn best(file: &dyn Container, candidates: &[Candidate], with: impl Fn(&Candidate) -> Result<Self>) -> Result<Self> {
         let preferred = ["layers/counts", "layers/raw_counts", "raw/X", "X"];
         let tried = preferred
@@ -119,9 +120,9 @@ impl AnnData {
         for candidate in tried {
             let found = with(candidate).and_then(|matrix| Ok((sample_kind(&matrix)?, matrix)));
             match found {
-                Ok((Ok(ValueKind::Counts), matrix)) => return Ok(matrix.chosen("counts", passed)),
-                Ok((Ok(ValueKind::LogNormalised), matrix)) => {
-                    log.get_or_insert(matrix);
+                Ok((Ok(kind), matrix)) if kind.is_counts() => return Ok(matrix.chosen(kind, passed)),
+                Ok((Ok(kind), matrix)) => {
+                    log.get_or_insert((kind, matrix));
                 }
                 Ok((Err(reason), matrix)) => {
                     passed.push((candidate.name.clone(), reason.to_string()));
@@ -133,7 +134,7 @@ impl AnnData {
             }
         }
         match (log, unusable) {
-            (Some(matrix), _) => Ok(matrix.chosen("log-normalised values", passed)),
+            (Some((kind, matrix)), _) => Ok(matrix.chosen(kind, passed)),
             // What is wrong with it is said when its values are used.
             (None, Some(matrix)) => Ok(matrix),
             (None, None) => match passed.into_iter().next() {
@@ -147,15 +148,18 @@ impl AnnData {
     }
 
     /// Says why it is this matrix, and what was passed over.
-    fn chosen(mut self, what: &str, passed: Vec<(String, String)>) -> Self {
+    fn chosen(mut self, kind: ValueKind, passed: Vec<(String, String)>) -> Self {
         if self.matrix != "X" {
             let x = if self.matrices.iter().any(|name| name == "X") {
                 "X"
             } else {
                 "X, which the file lacks"
             };
-            self.notes
-                .push(format!("{} was read instead of {x}: it holds {what}", self.matrix));
+            self.notes.push(format!(
+                "{} was read instead of {x}: it holds {}",
+                self.matrix,
+                kind.describe()
+            ));
         }
         self.notes.extend(
             passed
@@ -171,6 +175,7 @@ impl AnnData {
         let rows = open_matrix(file.as_ref(), &candidate.path, obs.index.len(), (candidate.var, n_genes))?;
         Ok(Self {
             embeddings: embeddings(file.as_ref(), obs.index.len())?,
+            log_base: log_base(file.as_ref())?,
             format: format!("AnnData ({})", file.ending()),
             file,
             matrix: candidate.path.clone(),
@@ -203,6 +208,10 @@ impl CellMatrix for AnnData {
 
     fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    fn log_base(&self) -> Option<f64> {
+        self.log_base
     }
 
     fn n_cells(&self) -> usize {
@@ -375,6 +384,18 @@ fn candidates(file: &dyn Container) -> Result<Vec<Candidate>> {
         });
     }
     Ok(candidates)
+}
+
+/// The base of the logarithm that scanpy took, where `uns/log1p` says so; without a number there it is the natural one.
+fn log_base(file: &dyn Container) -> Result<Option<f64>> {
+    if file.node("uns/log1p")?.is_none() {
+        return Ok(None);
+    }
+    let said = match file.node("uns/log1p/base")? {
+        Some(Node::Array(array)) => array.number(),
+        _ => None,
+    };
+    Ok(Some(said.filter(|base| *base > 1.0).unwrap_or(std::f64::consts::E)))
 }
 
 /// The two-dimensional numbers in `obsm`.

@@ -71,6 +71,11 @@ pub(super) trait Array: Send + Sync {
     /// Adds a block to `out`, row by row: a range for each dimension, none past its end.
     fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()>;
 
+    /// Part of a list of whole numbers of 32 bits, where it lies in the file as in memory; `None` elsewhere.
+    fn small_indices(&self, _range: Range<usize>) -> Result<Option<Vec<i32>>> {
+        Ok(None)
+    }
+
     /// Refuses part of a list that the file does not hold, where the format lets that mean some number and the caller knows better.
     fn check_stored(&self, _range: Range<usize>) -> Result<()> {
         Ok(())
@@ -121,6 +126,14 @@ impl dyn Array + '_ {
             return Err(self.wrong(&format_args!("{} dimensions; wanted one", self.shape().len())));
         };
         usize::try_from(len).map_err(|_| self.wrong(&format_args!("{len} numbers are too many for this machine")))
+    }
+
+    /// The only number of an array; `None` where it holds anything else.
+    pub(super) fn number(&self) -> Option<f64> {
+        let block: Option<Vec<Range<usize>>> = self.shape().iter().map(|&len| (len == 1).then_some(0..1)).collect();
+        let mut numbers = Vec::new();
+        self.read(&block?, Numbers::Doubles(&mut numbers)).ok()?;
+        numbers.first().copied()
     }
 
     /// Whether it can be read as such numbers.

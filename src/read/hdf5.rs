@@ -18,6 +18,10 @@ use std::sync::Arc;
 /// Files are read in blocks of this size, since HDF5 asks for tens of thousands of small pieces.
 const BLOCK_SIZE: usize = 1 << 20;
 const N_BLOCKS: usize = 32;
+/// Every read of part of a dataset goes through the whole index of its chunks, small nodes all over the file: they are kept apart, or
+/// each would cost a block every time.
+const PAGE_SIZE: usize = 1 << 12;
+const N_PAGES: usize = 1 << 12;
 /// What one dataset read may allocate. Sizes come from the file, so a broken one could ask for anything.
 const MAX_READ_SIZE: usize = 1 << 30;
 /// Long ranges are read in pieces of this many numbers.
@@ -61,7 +65,8 @@ enum Object {
 impl File {
     pub(super) fn open(name: &str, source: Arc<dyn Source>) -> Result<Self> {
         let size = source.size();
-        let storage = BlockCacheStorage::new(Arc::new(SourceStorage(source)), BLOCK_SIZE, N_BLOCKS);
+        let blocks = BlockCacheStorage::new(Arc::new(SourceStorage(source)), BLOCK_SIZE, N_BLOCKS);
+        let storage = BlockCacheStorage::new(Arc::new(blocks), PAGE_SIZE, N_PAGES);
         let mut options = OpenOptions::default().with_max_read_bytes(MAX_READ_SIZE);
         options.filter_registry = Some(filters::registry());
         let file = Hdf5File::from_storage_with_options(Arc::new(storage), options)
@@ -181,14 +186,18 @@ fn read<T: H5Type, U>(
     out: &mut Vec<U>,
     convert: fn(T) -> U,
 ) -> Result<()> {
-    let (rows, rest) = block.split_first().unwrap_or((&(0..1), &[]));
+    let Some((rows, rest)) = block.split_first() else {
+        // A single number has no dimension to take a slice of.
+        let numbers = dataset.read_array::<T>().map_err(|error| explain(name, path, error))?;
+        out.extend(numbers.into_iter().map(convert));
+        return Ok(());
+    };
     let row_len: usize = rest.iter().map(ExactSizeIterator::len).product();
     let too_large = || {
         let problem = format_args!("{} × {row_len} numbers at once are too many for this machine", rows.len());
         Error::file(name, path, problem)
     };
-    let len = rows.len().checked_mul(row_len).ok_or_else(too_large)?;
-    out.try_reserve(len).map_err(|_| too_large())?;
+    rows.len().checked_mul(row_len).ok_or_else(too_large)?;
     let step = (PIECE_LEN / row_len.max(1)).max(1);
     for start in rows.clone().step_by(step) {
         let piece = start..rows.end.min(start + step);
@@ -198,14 +207,19 @@ fn read<T: H5Type, U>(
             step: 1,
         };
         let selections = std::iter::once(&piece).chain(rest).map(slice).collect();
-        let numbers = dataset
-            .read_slice::<T>(&SliceInfo { selections })
-            .map_err(|error| explain(name, path, error))?;
+        let selection = SliceInfo { selections };
+        #[cfg(not(target_arch = "wasm32"))]
+        let numbers = dataset.read_slice_parallel::<T>(&selection);
+        #[cfg(target_arch = "wasm32")]
+        let numbers = dataset.read_slice::<T>(&selection);
+        let numbers = numbers.map_err(|error| explain(name, path, error))?;
         let wanted = piece.len() * row_len;
         if numbers.len() != wanted {
             let problem = format_args!("{} numbers at {start}; wanted {wanted}", numbers.len());
             return Err(Error::file(name, path, problem));
         }
+        // Only now: the sizes are the file's word, and what is not there cannot be read.
+        out.try_reserve(numbers.len()).map_err(|_| too_large())?;
         // The array's own iterator counts through every dimension: several times slower than a slice.
         match numbers.as_slice() {
             Some(numbers) => out.extend(numbers.iter().cloned().map(convert)),
@@ -275,10 +289,23 @@ impl Array for DatasetArray {
 
     fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()> {
         match out {
+            // What lies in the file as in memory is not decoded one by one.
+            Numbers::Values(out) if <f32 as H5Type>::native_copy_compatible(self.dataset.dtype()) => {
+                read((&self.name, &self.path), &self.dataset, block, out, |value: f32| value)
+            }
             Numbers::Values(out) => self.read_as(block, out),
             Numbers::Indices(out) => self.read_as(block, out),
             Numbers::Doubles(out) => self.read_as(block, out),
         }
+    }
+
+    fn small_indices(&self, range: Range<usize>) -> Result<Option<Vec<i32>>> {
+        if !<i32 as H5Type>::native_copy_compatible(self.dataset.dtype()) {
+            return Ok(None);
+        }
+        let (place, mut indices) = ((&*self.name, &*self.path), Vec::new());
+        read(place, &self.dataset, &[range], &mut indices, |index: i32| index)?;
+        Ok(Some(indices))
     }
 
     fn texts(&self, range: Range<usize>) -> Result<Vec<String>> {

@@ -6,6 +6,7 @@ mod container;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filters;
+mod fingerprint;
 mod hdf5;
 mod inflate;
 mod loom;
@@ -17,7 +18,7 @@ mod tenx_h5;
 mod zarr;
 mod zip;
 
-use crate::cells::{CellMatrix, Vocabulary};
+use crate::cells::{CellMatrix, Vocabulary, without_empty_droplets};
 use crate::error::{Error, Result};
 use container::Container;
 use std::fmt::{self, Debug, Formatter};
@@ -106,14 +107,17 @@ impl Files {
 pub struct OpenOptions {
     /// Which matrix of the file: `X`, `raw/X`, or the name of a layer.
     pub layer: Option<String>,
+    /// The least counts of a cell; barcodes with fewer are left out. By default only the empty droplets of an unfiltered matrix are, and 0
+    /// keeps these too: [`without_empty_droplets`].
+    pub min_counts: Option<u64>,
 }
 
 /// Opens a matrix, whatever the format: what the bytes say counts, not what the file is called. `vocabulary` tells a table's genes
-/// from its cells.
+/// from its cells. Empty droplets are left out, which [`CellMatrix::droplets`] tells.
 ///
 /// # Errors
-/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`AnnData::open`] and [`Table::open`]
-/// say.
+/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`AnnData::open`], [`Table::open`] and
+/// [`without_empty_droplets`] say.
 ///
 /// ```
 /// use scdiva::read::{self, Files};
@@ -125,6 +129,11 @@ pub struct OpenOptions {
 /// # Ok::<(), scdiva::Error>(())
 /// ```
 pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
+    without_empty_droplets(open_all(files, options, vocabulary)?, options.min_counts)
+}
+
+/// With every barcode.
+fn open_all(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
     match files.files.as_slice() {
         [(name, _)] if name.to_ascii_lowercase().ends_with(".xlsx") => Err(Error::file(
             name,

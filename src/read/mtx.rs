@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 /// Cells, or lines of names, between two stored places.
 const STRIDE: usize = 32;
-/// Entries that are held in memory when they are not sorted by cell: 1 GiB.
+/// Entries that are held in memory when they are not sorted by cell: 1 GiB, for a while 2.
 const MAX_UNSORTED: usize = 1 << 27;
 const MAX_LINE: usize = 1 << 20;
+/// No organism has as many genes or peaks; what lists more is broken.
+const MAX_FEATURES: usize = 1 << 22;
 const AHEAD: usize = 1 << 18;
 
 /// A named file.
@@ -285,14 +287,15 @@ impl Entries {
         let mut next = offsets.clone();
         let (mut features, mut values) = (vec![0; len], vec![0.0; len]);
         self.each(|(cell, feature, value), _| {
-            features[next[cell]] = feature;
+            // At most `MAX_FEATURES`.
+            features[next[cell]] = u32::try_from(feature).unwrap_or(u32::MAX);
             values[next[cell]] = value;
             next[cell] += 1;
         })?;
         let mut held = empty();
         for cell in 0..self.n_cells {
             for i in offsets[cell]..offsets[cell + 1] {
-                self.push(&mut held, features[i], values[i]);
+                self.push(&mut held, features[i] as usize, values[i]);
             }
             held.offsets.push(held.genes.len());
         }
@@ -361,6 +364,9 @@ fn features((name, source): &Named) -> Result<Features> {
         };
         if line.is_empty() {
             continue;
+        }
+        if features.columns.len() >= MAX_FEATURES {
+            return Err(lines.error(format_args!("more than {MAX_FEATURES} features; no matrix has as many")));
         }
         let mut fields = line.split('\t').map(|field| field.trim_matches('"'));
         let id = fields.next().unwrap_or_default();

@@ -215,13 +215,24 @@ fn checked_indices(array: &dyn Array, range: Range<usize>, n: usize, what: &str)
         array.check_stored(range.clone())?;
     }
     let first = range.start;
-    let check = |(place, &index): (usize, &i64)| match u32::try_from(index) {
-        Ok(small) if (small as usize) < n => Ok(small),
-        _ if index < 0 => Err(array.wrong(&format_args!("index {index} at {place} is negative"))),
-        _ => {
-            let last = n - 1;
-            Err(array.wrong(&format_args!("index {index} at {place} is past the last {what} ({last})")))
+    match array.small_indices(range.clone())? {
+        Some(indices) => below(array, &indices, first, n, what),
+        None => below(array, &array.indices(range)?, first, n, what),
+    }
+}
+
+/// Refuses indices that are not below `n`; the first one stands at `first`.
+fn below<T: Copy + Into<i64>>(array: &dyn Array, indices: &[T], first: usize, n: usize, what: &str) -> Result<Vec<u32>> {
+    let check = |(place, &index): (usize, &T)| {
+        let index = index.into();
+        match u32::try_from(index) {
+            Ok(small) if (small as usize) < n => Ok(small),
+            _ if index < 0 => Err(array.wrong(&format_args!("index {index} at {place} is negative"))),
+            _ => {
+                let last = n - 1;
+                Err(array.wrong(&format_args!("index {index} at {place} is past the last {what} ({last})")))
+            }
         }
     };
-    (first..).zip(&array.indices(range)?).map(check).collect()
+    (first..).zip(indices).map(check).collect()
 }

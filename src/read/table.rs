@@ -1,79 +1,300 @@
-//! Tables as text: `.csv` and `.tsv`, plain or gzip-compressed.
+//! Tables as text: `.csv`, `.tsv`, `.txt`, plain or gzip-compressed.
 
-use super::Source;
-use crate::cells::{CellMatrix, GeneColumn, SparseRows, Vocabulary, check_rows};
+mod fields;
+mod number;
+mod survey;
+mod turned;
+
+use self::fields::{Fields, Place, Position, Text};
+use self::number::{Numbers, is_missing};
+use self::survey::{Annotation, Header, STRIDE, Survey, is_known};
+use self::turned::Turned;
+use super::{Source, unpacked};
+use crate::cells::{CellColumn, CellMatrix, GeneColumn, SparseRows, Vocabulary, check_rows};
 use crate::error::{Error, Result};
-use csv::ByteRecord;
-use flate2::read::MultiGzDecoder;
-use std::io::{self, BufRead, BufReader, Read};
-use std::ops::Range;
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-/// A table of numbers with names in its first line and first column. It is read once and kept as sparse rows (8 bytes a value that is
-/// not zero), since text cannot be entered in the middle.
+/// No organism has as many genes or peaks; a table with more is none of cells and genes.
+const MAX_GENES: usize = 1 << 22;
+/// Bytes that the names of genes may take.
+const MAX_NAMES_SIZE: usize = 1 << 28;
+
+/// A table of numbers with names in its first line and first column. Cells that are its rows are read from the file by range. Cells that
+/// are its columns are read in blocks of at most 256 MiB, in one pass over the file each.
 #[derive(Debug)]
 pub struct Table {
-    file: String,
-    matrix: &'static str,
-    rows: SparseRows,
-    cell_names: Vec<String>,
-    genes: [GeneColumn; 1],
+    rows: Rows,
+    notes: Vec<String>,
+    header: Header,
+    /// The columns of counts; 0 is the column of names.
+    counts: Range<usize>,
+    /// By how many fields the rows are longer than the header.
+    shift: usize,
+    numbers: Numbers,
+    genes: Vec<GeneColumn>,
+    /// What the cells are.
+    cells: Cells,
 }
 
-/// The bytes of a source in order.
-struct SourceReader {
-    source: Arc<dyn Source>,
-    position: u64,
+#[derive(Debug)]
+enum Cells {
+    /// With the columns beside the counts, and their names.
+    Rows {
+        columns: Vec<usize>,
+        names: Vec<String>,
+    },
+    Columns(Turned),
 }
 
-impl Read for SourceReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.source.size() - self.position).unwrap_or(usize::MAX);
-        let len = out.len().min(left);
-        self.source.read_at(self.position, &mut out[..len])?;
-        self.position += len as u64;
-        Ok(len)
+/// The rows below the header.
+#[derive(Debug)]
+struct Rows {
+    text: Text,
+    n_rows: usize,
+    /// Of rows 0, [`STRIDE`], ….
+    places: Vec<Position>,
+}
+
+impl Rows {
+    /// Gives the fields of some rows to `take`; when it breaks, the next row follows.
+    fn each(&self, rows: Range<usize>, mut take: impl FnMut(usize, Place, &[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+        let Some(&from) = self.places.get(rows.start / STRIDE).filter(|_| !rows.is_empty()) else {
+            return Ok(());
+        };
+        let mut fields = Fields::new(&self.text, from, false);
+        for row in rows.start / STRIDE * STRIDE..rows.end {
+            fields.record(|place, field| {
+                if row < rows.start {
+                    return Ok(ControlFlow::Break(()));
+                }
+                take(row, place, field)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// One column of some rows, as text.
+    fn texts(&self, column: usize, rows: Range<usize>) -> Result<Vec<String>> {
+        let mut texts = Vec::new();
+        self.each(rows, |_, place, field| {
+            if place.column < column {
+                return Ok(ControlFlow::Continue(()));
+            }
+            texts.push(self.text.name_in(place, field)?.to_owned());
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(texts)
     }
 }
 
 impl Table {
-    /// Reads a table. Commas, tabs or semicolons stand between the fields, as the first line tells. Genes are in the columns, or in the
-    /// rows when more of the row names are genes that `vocabulary` knows; without one they are in the columns. [`CellMatrix::matrix`]
-    /// tells which. The first line may be one field shorter than the others, as R writes it.
+    /// Opens a table. Tabs, commas, semicolons or spaces stand between the fields, as the first line tells; lines before it that begin
+    /// with `#` are left out. Genes are in the columns, or in the rows when more of the row names are genes that `vocabulary` knows;
+    /// without one they are in the columns. [`CellMatrix::matrix`] tells which. The first line may be one field shorter than the others,
+    /// as R writes it. Columns of texts before or behind the numbers are more names of the genes, or what is known about the cells.
     ///
     /// # Errors
     /// [`Error::File`] with line and column: a field that is no finite number, a row of another length, text that is not UTF-8, a
-    /// compressed file that is cut off, no cells or no genes, names that `vocabulary` does not know in either direction;
-    /// [`Error::Io`].
+    /// compressed file that is cut off, decimal commas that may stand between thousands, no cells or no genes, names that `vocabulary`
+    /// does not know in either direction; [`Error::Io`].
+    ///
+    /// ```
+    /// use scdiva::cells::CellMatrix;
+    /// let text = "cell;cluster;CD3D;MS4A1\nAAAC;T;3,5;0\nAAAG;B;0;0,25\n";
+    /// let table = scdiva::read::Table::open("counts.csv", std::sync::Arc::new(text), None)?;
+    /// assert_eq!(table.read_rows(0..1)?.row(0), (&[0][..], &[3.5][..]));
+    /// assert_eq!(table.cell_columns(), ["cluster"]);
+    /// # Ok::<(), scdiva::Error>(())
+    /// ```
     pub fn open(name: &str, source: Arc<dyn Source>, vocabulary: Option<&Vocabulary>) -> Result<Self> {
-        let mut magic = [0; 2];
-        let compressed = source.size() >= 2 && source.read_at(0, &mut magic).is_ok() && magic == [0x1f, 0x8b];
-        let plain = BufReader::with_capacity(1 << 18, SourceReader { source, position: 0 });
-        let text: Box<dyn Read> = if compressed {
-            Box::new(MultiGzDecoder::new(plain))
-        } else {
-            Box::new(plain)
+        let (_, source) = unpacked((name.to_owned(), source))?;
+        let text = Text::open(name, source)?;
+        let survey = Survey::read(&text, vocabulary)?;
+        let in_rows = survey.annotations.iter().map(|annotation| annotation.known);
+        let turned = in_rows.chain([survey.known_rows]).max().unwrap_or(0) > survey.header.known;
+        let mut table = Self {
+            rows: Rows {
+                text,
+                n_rows: survey.n_rows,
+                places: survey.places,
+            },
+            notes: Vec::new(),
+            header: survey.header,
+            counts: survey.counts,
+            shift: survey.shift,
+            numbers: survey.numbers,
+            genes: Vec::new(),
+            cells: Cells::Columns(Turned::new(&[])),
         };
-        let text = Text::read(name, BufReader::with_capacity(1 << 16, text))?;
-        text.into_table(name, vocabulary)
+        table.check_genes(turned || table.header.known > 0, vocabulary)?;
+        if table.rows.text.n_comments > 0 {
+            let n = table.rows.text.n_comments;
+            table
+                .notes
+                .push(format!("{n} lines before the header begin with # and were left out."));
+        }
+        if table.numbers.have_commas() {
+            table.notes.push("The numbers have a comma before the decimals.".to_owned());
+        }
+        if turned {
+            table.cells = Cells::Columns(Turned::new(&survey.filled));
+            table.genes_of_rows(&survey.annotations)?;
+        } else {
+            table.genes_of_columns(&survey.annotations, vocabulary)?;
+        }
+        Ok(table)
+    }
+
+    /// The headings of some columns of counts.
+    fn headings(&self, columns: Range<usize>) -> Result<Vec<String>> {
+        let first = self.counts.start - self.shift;
+        self.header.names(&self.rows.text, first + columns.start..first + columns.end)
+    }
+
+    /// `known`: whether any name is that of a gene.
+    fn check_genes(&self, known: bool, vocabulary: Option<&Vocabulary>) -> Result<()> {
+        let Some(vocabulary) = vocabulary.filter(|_| !known) else {
+            return Ok(());
+        };
+        let columns = self.headings(0..self.counts.len().min(3))?.join(", ");
+        let rows = self.rows.texts(0, 0..self.rows.n_rows.min(3))?.join(", ");
+        let genes = vocabulary.genes().iter().take(3).map(|gene| gene.symbol.as_str());
+        let problem = format!(
+            "neither the columns ({columns}, …) nor the rows ({rows}, …) are genes that the model knows ({}, …)",
+            genes.collect::<Vec<_>>().join(", "),
+        );
+        Err(Error::file(&self.rows.text.name, "names of columns and rows", problem))
+    }
+
+    fn too_many(&self, what: &str) -> Error {
+        Error::file(&self.rows.text.name, "names of the genes", what)
+    }
+
+    fn check_names(&self, n_genes: usize, size: usize) -> Result<()> {
+        if n_genes > MAX_GENES {
+            return Err(self.too_many(&format!("{n_genes} genes; no matrix has more than {MAX_GENES}")));
+        }
+        if size > MAX_NAMES_SIZE {
+            return Err(self.too_many("they take more than 256 MiB; wanted names"));
+        }
+        Ok(())
+    }
+
+    fn genes_of_columns(&mut self, annotations: &[Annotation], vocabulary: Option<&Vocabulary>) -> Result<()> {
+        // A table without a column of names would lose its first gene.
+        if self.shift == 0 {
+            let corner = self.header.names(&self.rows.text, 0..1)?;
+            if let Some(corner) = corner.first().filter(|corner| is_known(vocabulary, corner)) {
+                let problem =
+                    format!("the first column is headed by the gene {corner}; wanted a column of cell names before the genes");
+                return Err(Error::file(&self.rows.text.name, "line 1, column 1", problem));
+            }
+        }
+        self.check_names(self.counts.len(), 0)?;
+        self.genes = vec![GeneColumn {
+            name: "first line".to_owned(),
+            genes: self.headings(0..self.counts.len())?,
+        }];
+        let mut between = Vec::new();
+        for &field in &self.header.no_genes {
+            if self.counts.contains(&(field + self.shift)) {
+                between.extend(self.header.names(&self.rows.text, field..field + 1)?);
+            }
+        }
+        if !between.is_empty() {
+            self.notes.push(format!(
+                "Read as genes, since they stand between genes: the columns {}.",
+                between.join(", ")
+            ));
+        }
+        // A delimiter at the end of every line makes a column of nothing.
+        let named = annotations
+            .iter()
+            .filter(|column| column.is_filled() || !column.heading.is_empty());
+        let (columns, names): (Vec<usize>, Vec<String>) = named.map(|column| (column.column, column.heading.clone())).unzip();
+        if !names.is_empty() {
+            self.notes.push(format!(
+                "No genes, but what the file says about its cells: the columns {}.",
+                names.join(", ")
+            ));
+        }
+        self.cells = Cells::Rows { columns, names };
+        Ok(())
+    }
+
+    fn genes_of_rows(&mut self, annotations: &[Annotation]) -> Result<()> {
+        let (left_out, names): (Vec<&Annotation>, Vec<&Annotation>) =
+            annotations.iter().partition(|column| column.by_name || !column.is_filled());
+        let headings = |columns: &[&Annotation]| {
+            let headings = columns.iter().map(|column| column.heading.as_str());
+            headings.collect::<Vec<_>>().join(", ")
+        };
+        self.check_names(self.rows.n_rows, 0)?;
+        let mut genes = vec![GeneColumn {
+            name: "first column".to_owned(),
+            genes: Vec::new(),
+        }];
+        genes.extend(names.iter().map(|column| GeneColumn {
+            name: column.heading.clone(),
+            genes: Vec::new(),
+        }));
+        let columns: Vec<usize> = std::iter::once(0).chain(names.iter().map(|column| column.column)).collect();
+        let (last, mut size) = (columns.last().copied().unwrap_or(0), 0);
+        self.rows.each(0..self.rows.n_rows, |_, place, field| {
+            if let Ok(i) = columns.binary_search(&place.column) {
+                size += field.len();
+                self.check_names(0, size)?;
+                genes[i].genes.push(self.rows.text.name_in(place, field)?.to_owned());
+            }
+            Ok(if place.column < last {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })?;
+        self.genes = genes;
+        if !names.is_empty() {
+            self.notes.push(format!(
+                "No cells, but more names of the genes: the columns {}.",
+                headings(&names)
+            ));
+        }
+        let left_out: Vec<&Annotation> = left_out.into_iter().filter(|column| !column.heading.is_empty()).collect();
+        if !left_out.is_empty() {
+            self.notes
+                .push(format!("No cells, and left out: the columns {}.", headings(&left_out)));
+        }
+        Ok(())
     }
 }
 
 impl CellMatrix for Table {
     fn file(&self) -> &str {
-        &self.file
+        &self.rows.text.name
     }
 
     fn format(&self) -> &str {
-        "table"
+        self.rows.text.delimiter.format()
     }
 
     fn matrix(&self) -> &str {
-        self.matrix
+        match self.cells {
+            Cells::Rows { .. } => "cells × genes",
+            Cells::Columns(_) => "genes × cells",
+        }
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn n_cells(&self) -> usize {
-        self.cell_names.len()
+        match &self.cells {
+            Cells::Rows { .. } => self.rows.n_rows,
+            Cells::Columns(turned) => turned.n_cells(),
+        }
     }
 
     fn n_genes(&self) -> usize {
@@ -82,7 +303,10 @@ impl CellMatrix for Table {
 
     fn cell_names(&self, cells: Range<usize>) -> Result<Vec<String>> {
         check_rows(&cells, self.n_cells())?;
-        Ok(self.cell_names[cells].to_vec())
+        match &self.cells {
+            Cells::Rows { .. } => self.rows.texts(0, cells),
+            Cells::Columns(_) => self.headings(cells),
+        }
     }
 
     fn gene_columns(&self) -> &[GeneColumn] {
@@ -91,234 +315,79 @@ impl CellMatrix for Table {
 
     fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows> {
         check_rows(&cells, self.n_cells())?;
-        Ok(self.rows.slice(cells))
-    }
-}
-
-/// A table as it stands, before anything says which side the genes are on.
-struct Text {
-    /// What heads the first column, when it is headed.
-    corner: Option<String>,
-    columns: Vec<String>,
-    row_names: Vec<String>,
-    rows: SparseRows,
-}
-
-impl Text {
-    fn read(name: &str, mut text: impl BufRead) -> Result<Self> {
-        let delimiter = delimiter(name, &mut text)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(text);
-        let mut record = ByteRecord::new();
-        let read = |reader: &mut csv::Reader<_>, record: &mut ByteRecord| -> Result<Option<u64>> {
-            let line = reader.position().line();
-            match reader.read_byte_record(record) {
-                Ok(true) => Ok(Some(record.position().map_or(line, csv::Position::line))),
-                Ok(false) => Ok(None),
-                Err(error) => Err(cannot_read(name, line, error)),
-            }
-        };
-        let mut header = match read(&mut reader, &mut record)? {
-            Some(line) => record
-                .iter()
-                .enumerate()
-                .map(|(i, field)| text_field(name, line, i, field))
-                .collect::<Result<Vec<_>>>()?,
-            None => Vec::new(),
-        };
-
-        let mut row_names = Vec::new();
+        if let Cells::Columns(turned) = &self.cells {
+            return turned.read(&self.rows, &self.numbers, self.counts.start, cells);
+        }
         let mut rows = SparseRows {
             offsets: vec![0],
             ..SparseRows::default()
         };
-        let mut corner = None;
-        while let Some(line) = read(&mut reader, &mut record)? {
-            // The first row tells whether the header names the first column too.
-            if row_names.is_empty() && record.len() == header.len() && !header.is_empty() {
-                corner = Some(header.remove(0));
+        let first = cells.start;
+        self.rows.each(cells.clone(), |row, place, field| {
+            while rows.n_rows() < row - first {
+                rows.offsets.push(rows.genes.len());
             }
-            if record.len() != header.len() + 1 {
-                let problem = format!(
-                    "{} fields; wanted {}, a name and {} numbers",
-                    record.len(),
-                    header.len() + 1,
-                    header.len()
-                );
-                return Err(Error::file(name, format_args!("line {line}"), problem));
+            if place.column >= self.counts.end {
+                return Ok(ControlFlow::Break(()));
             }
-            for (i, field) in record.iter().enumerate() {
-                if i == 0 {
-                    row_names.push(text_field(name, line, i, field)?);
-                } else if field != b"0" {
-                    let value = number(field).map_err(|problem| {
-                        let (row, column) = (row_names.last().map_or("", String::as_str), &header[i - 1]);
-                        let place = format!("line {line}, column {} ({row}, {column})", i + 1);
-                        Error::file(name, place, format_args!("{problem}; wanted a number"))
-                    })?;
-                    if value != 0.0 {
-                        let column = u32::try_from(i - 1)
-                            .map_err(|_| Error::file(name, format_args!("line {line}"), "too many columns"))?;
-                        rows.genes.push(column);
-                        rows.values.push(value);
-                    }
+            if place.column >= self.counts.start && field != b"0" {
+                let value = self.numbers.parse(field);
+                let value = value.map_err(|problem| Error::file(self.file(), place.in_words(), problem))?;
+                if value != 0.0 {
+                    rows.genes
+                        .push(u32::try_from(place.column - self.counts.start).unwrap_or(u32::MAX));
+                    rows.values.push(value);
                 }
             }
-            rows.offsets.push(rows.genes.len());
-        }
-        if row_names.is_empty() || header.is_empty() {
-            let problem = format!(
-                "{} rows × {} columns of numbers; wanted at least one of each",
-                row_names.len(),
-                header.len()
-            );
-            return Err(Error::file(name, "table", problem));
-        }
-        Ok(Self {
-            corner,
-            columns: header,
-            row_names,
-            rows,
-        })
+            Ok(ControlFlow::Continue(()))
+        })?;
+        rows.offsets.resize(cells.len() + 1, rows.genes.len());
+        Ok(rows)
     }
 
-    fn into_table(self, file: &str, vocabulary: Option<&Vocabulary>) -> Result<Table> {
-        let known =
-            |names: &[String]| vocabulary.map_or(0, |vocabulary| vocabulary.count_known(names.iter().map(String::as_str)));
-        let (in_columns, in_rows) = (known(&self.columns), known(&self.row_names));
-        let some = |names: &[String]| names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-        if let Some(vocabulary) = vocabulary.filter(|_| in_columns == 0 && in_rows == 0) {
-            let problem = format!(
-                "neither the columns ({}, …) nor the rows ({}, …) are genes that the model knows ({}, …)",
-                some(&self.columns),
-                some(&self.row_names),
-                vocabulary
-                    .genes()
-                    .iter()
-                    .take(3)
-                    .map(|gene| gene.symbol.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            );
-            return Err(Error::file(file, "names of columns and rows", problem));
+    fn cell_columns(&self) -> &[String] {
+        match &self.cells {
+            Cells::Rows { names, .. } => names,
+            Cells::Columns(_) => &[],
         }
-        let turned = in_rows > in_columns;
-        // A table without a column of names would lose its first gene.
-        if let (false, Some(corner), Some(vocabulary)) = (turned, &self.corner, vocabulary)
-            && vocabulary.count_known([corner.as_str()]) == 1
-        {
-            let problem =
-                format!("the first column is headed by the gene {corner}; wanted a column of cell names before the genes");
-            return Err(Error::file(file, "line 1, column 1", problem));
-        }
-        let (matrix, rows, cell_names, genes) = if turned {
-            (
-                "genes × cells",
-                turn(&self.rows, self.columns.len()),
-                self.columns,
-                self.row_names,
-            )
-        } else {
-            ("cells × genes", self.rows, self.row_names, self.columns)
+    }
+
+    fn cell_column(&self, name: &str) -> Result<Option<CellColumn>> {
+        let Cells::Rows { columns, names } = &self.cells else {
+            return Ok(None);
         };
-        Ok(Table {
-            file: file.to_owned(),
-            matrix,
-            rows,
-            cell_names,
-            genes: [GeneColumn {
-                name: if turned { "first column" } else { "first line" }.to_owned(),
-                genes,
-            }],
-        })
-    }
-}
-
-/// Columns become rows.
-fn turn(rows: &SparseRows, n_cols: usize) -> SparseRows {
-    let mut offsets = vec![0; n_cols + 1];
-    for &column in &rows.genes {
-        offsets[column as usize + 1] += 1;
-    }
-    for column in 0..n_cols {
-        offsets[column + 1] += offsets[column];
-    }
-    let mut next = offsets.clone();
-    let (mut genes, mut values) = (vec![0; rows.genes.len()], vec![0.0; rows.genes.len()]);
-    for (row, number) in (0..rows.n_rows()).zip(0_u32..) {
-        let (columns, row_values) = rows.row(row);
-        for (&column, &value) in columns.iter().zip(row_values) {
-            let to = &mut next[column as usize];
-            genes[*to] = number;
-            values[*to] = value;
-            *to += 1;
+        let Some(&column) = names.iter().position(|other| other == name).and_then(|i| columns.get(i)) else {
+            return Ok(None);
+        };
+        let texts = self.rows.texts(column, 0..self.rows.n_rows)?;
+        let mut numbers = Vec::with_capacity(texts.len());
+        for text in &texts {
+            match self.numbers.parse_double(text) {
+                _ if is_missing(text.as_bytes()) => numbers.push(f64::NAN),
+                Some(number) => numbers.push(number),
+                None => return Ok(Some(categories(texts))),
+            }
         }
-    }
-    SparseRows { offsets, genes, values }
-}
-
-/// Tabs, commas or semicolons, whichever the first line has, looked for in this order.
-fn delimiter(name: &str, text: &mut impl BufRead) -> Result<u8> {
-    let start = text.fill_buf().map_err(|error| cannot_read(name, 1, error.into()))?;
-    if start.contains(&0) {
-        return Err(Error::file(name, "line 1", "not a text file; wanted .h5ad, .csv or .tsv"));
-    }
-    if start.starts_with(b"%%MatrixMarket") {
-        return Err(Error::file(
-            name,
-            "line 1",
-            "a Matrix Market file; wanted it as matrix.mtx, with features.tsv and barcodes.tsv",
-        ));
-    }
-    let line = start.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let found = [b'\t', b',', b';'].into_iter().find(|delimiter| line.contains(delimiter));
-    found.ok_or_else(|| {
-        Error::file(
-            name,
-            "line 1",
-            "no tab, comma or semicolon; wanted a table of names and numbers",
-        )
-    })
-}
-
-fn cannot_read(name: &str, line: u64, error: csv::Error) -> Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => match source.kind() {
-            io::ErrorKind::UnexpectedEof => Error::file(name, format_args!("line {line}"), "the compressed file is cut off"),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => Error::file(
-                name,
-                format_args!("line {line}"),
-                format_args!("the compressed file is broken: {source}"),
-            ),
-            _ => Error::Io {
-                file: name.to_owned(),
-                source,
-            },
-        },
-        other => Error::file(name, format_args!("line {line}"), format_args!("{other:?}")),
+        Ok(Some(CellColumn::Numbers(numbers)))
     }
 }
 
-fn text_field(name: &str, line: u64, i: usize, field: &[u8]) -> Result<String> {
-    match std::str::from_utf8(field) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(_) => Err(Error::file(
-            name,
-            format_args!("line {line}, column {}", i + 1),
-            "a name that is not UTF-8",
-        )),
+/// The distinct texts in the order in which they come.
+fn categories(texts: Vec<String>) -> CellColumn {
+    let (mut codes, mut names) = (Vec::with_capacity(texts.len()), Vec::new());
+    let mut known: HashMap<String, u32> = HashMap::new();
+    for text in texts {
+        if is_missing(text.as_bytes()) {
+            codes.push(None);
+            continue;
+        }
+        let code = known.get(&text).copied().or_else(|| {
+            let code = u32::try_from(names.len()).ok()?;
+            names.push(text.clone());
+            known.insert(text, code);
+            Some(code)
+        });
+        codes.push(code);
     }
-}
-
-fn number(field: &[u8]) -> Result<f32, String> {
-    let text = String::from_utf8_lossy(field);
-    match text.trim().parse::<f32>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => Err(format!("`{text}` is not finite")),
-        Err(_) if text.trim().is_empty() => Err("an empty field".to_owned()),
-        Err(_) => Err(format!("`{text}` is not a number")),
-    }
+    CellColumn::Categories { codes, names }
 }

@@ -105,6 +105,7 @@ pub(super) fn entries(file: &str, source: &Arc<dyn Source>) -> Result<Vec<(Strin
     }
     let has_store = archive.file_names().flatten().any(|name| zarr::is_metadata(&name));
     let mut entries: Vec<(String, Arc<dyn Source>)> = Vec::new();
+    let mut packed = 0_u64;
     for i in 0..archive.len() {
         let entry = archive.by_index_raw(i).map_err(failed)?;
         let name = entry.name().map_err(failed)?.into_owned();
@@ -125,6 +126,11 @@ pub(super) fn entries(file: &str, source: &Arc<dyn Source>) -> Result<Vec<(Strin
         };
         if start.checked_add(part.size).is_none_or(|end| end > source.size()) {
             return refused("it passes the end of the archive. Is the archive cut off?");
+        }
+        // Bombs use the same bytes for many entries.
+        packed = packed.saturating_add(part.size);
+        if packed > source.size() {
+            return refused("it overlaps another entry; the archive is broken, or a bomb");
         }
         let method = entry.compression();
         let wrapping = Wrapping::Deflate {

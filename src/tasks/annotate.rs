@@ -1,9 +1,9 @@
 //! Cell types: a head on the cell embedding. Source: spec section 6.
 
-use super::{OnProgress, Runner, run_batches};
+use super::{OnProgress, Runner, answer_blocks};
 use crate::cells::{InputReport, Tokenizer};
 use crate::error::{Error, Result};
-use crate::model::{Head, Pooling, Prediction, Want};
+use crate::model::{Head, Prediction};
 
 /// The label of a cell that gets none.
 pub const UNASSIGNED: &str = "unassigned";
@@ -48,6 +48,18 @@ impl Annotation {
     }
 }
 
+/// Refuses a threshold that is no probability.
+///
+/// # Errors
+/// [`Error::Argument`] outside 0 to 1.
+pub fn check_min_probability(min_probability: f32) -> Result<()> {
+    if (0.0..=1.0).contains(&min_probability) {
+        return Ok(());
+    }
+    let problem = format!("{min_probability}, wanted 0 to 1");
+    Err(Error::argument("annotate", "min_probability", problem))
+}
+
 /// Annotates all cells.
 pub(crate) async fn annotate(
     runner: &mut impl Runner,
@@ -56,18 +68,11 @@ pub(crate) async fn annotate(
     options: &AnnotateOptions,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Annotation> {
-    if !(0.0..=1.0).contains(&options.min_probability) {
-        let problem = format!("{}, wanted 0 to 1", options.min_probability);
-        return Err(Error::argument("annotate", "min_probability", problem));
-    }
-    let want = Want {
-        mean: head.pooling != Pooling::Latent,
-        ..Want::default()
-    };
-    let mut predictions = Vec::with_capacity(tokenizer.report().n_cells);
-    run_batches(runner, tokenizer, want, on_progress, |_, tokens, output| {
-        let batch = head.predict(output, tokens.len());
-        predictions.extend(tokens.iter().zip(batch).map(|(tokens, p)| (!tokens.is_empty()).then_some(p)));
+    check_min_probability(options.min_probability)?;
+    let n_cells = tokenizer.report().n_cells;
+    let mut predictions = Vec::with_capacity(n_cells);
+    answer_blocks(runner, tokenizer, Some(head), 0..n_cells, on_progress, &mut |block| {
+        predictions.extend(block.predictions);
         Ok(())
     })
     .await?;

@@ -1,9 +1,8 @@
 //! Cell embeddings. Source: spec section 3.5.
 
-use super::{OnProgress, Runner, run_batches};
+use super::{OnProgress, Runner, answer_blocks};
 use crate::cells::{InputReport, Tokenizer};
 use crate::error::Result;
-use crate::model::Want;
 
 /// The cell embeddings of a matrix.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +24,13 @@ pub(crate) async fn embed(
     tokenizer: &Tokenizer<'_>,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Embedding> {
-    let mut values = Vec::with_capacity(tokenizer.report().n_cells * n_cols);
+    let n_cells = tokenizer.report().n_cells;
+    let mut values = Vec::with_capacity(n_cells * n_cols);
     let mut empty_cells = Vec::new();
-    run_batches(runner, tokenizer, Want::default(), on_progress, |cells, tokens, output| {
-        values.extend_from_slice(&output.latent);
-        empty_cells.extend(
-            cells
-                .zip(tokens)
-                .filter(|(_, tokens)| tokens.is_empty())
-                .map(|(cell, _)| cell),
-        );
+    answer_blocks(runner, tokenizer, None, 0..n_cells, on_progress, &mut |block| {
+        values.extend(block.embedding);
+        let unknown = block.cells.zip(block.known).filter(|(_, known)| !known);
+        empty_cells.extend(unknown.map(|(cell, _)| cell));
         Ok(())
     })
     .await?;

@@ -1,17 +1,27 @@
 //! What the model is used for: a matrix in, an answer out. A task knows no device; it runs on whatever runs batches.
 
 mod annotate;
+mod cluster;
 mod embed;
+mod graph;
+mod neighbours;
+mod random;
+mod umap;
+mod vote;
 
-pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED};
+pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED, check_min_probability};
+pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
+pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
+pub use umap::{UmapOptions, umap};
+pub use vote::{GroupVote, VoteOptions, Votes, vote};
 
 pub(crate) use annotate::annotate;
 pub(crate) use embed::embed;
 
 use crate::cells::{Tokenizer, Tokens};
 use crate::error::{Error, Result};
-use crate::model::{CellInput, Output, Want};
+use crate::model::{CellInput, Head, Output, Pooling, Prediction, Want};
 use std::ops::{ControlFlow, Range};
 
 /// How far a task is.
@@ -26,6 +36,13 @@ pub struct Progress {
 /// Told after every batch; [`ControlFlow::Break`] ends the task with [`Error::Cancelled`].
 pub type OnProgress<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
+fn tell(on_progress: &mut OnProgress<'_>, n_done: usize, n_cells: usize) -> Result<()> {
+    match on_progress(Progress { n_done, n_cells }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}
+
 /// Runs batches on whatever device there is.
 pub(crate) trait Runner {
     /// The most rows (genes and one `[LAT]` a cell) of one batch.
@@ -34,35 +51,66 @@ pub(crate) trait Runner {
     async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output>;
 }
 
-/// Cells that are read at a time: enough to read files in long runs, little enough to hold in any memory.
-const BLOCK: usize = 256;
+/// Cells that are read, computed and handed on together: enough to read files in long runs, little enough to hold in any memory. Which
+/// cells share a batch depends on the block alone, so that a run that starts at a multiple of this gives the same numbers as one from
+/// the first cell on.
+pub const BLOCK: usize = 256;
 
-/// Runs all cells batch by batch, in order; `sink` takes each batch's cells, tokens and output.
-async fn run_batches(
+/// What the model says of some consecutive cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellBlock {
+    /// Which cells of the matrix.
+    pub cells: Range<usize>,
+    /// `[n_cells]`: whether the cell has a gene that the model knows; what is said of others says nothing about them.
+    pub known: Vec<bool>,
+    /// `[n_cells]`, with a head: `None` where the cell is not known; empty without one.
+    pub predictions: Vec<Option<Prediction>>,
+    /// `[n_cells, D]`, row-major.
+    pub embedding: Vec<f32>,
+}
+
+/// Runs `cells` block by block, in order; `sink` takes each block's answers. Progress counts the cells of this range.
+pub(crate) async fn answer_blocks(
     runner: &mut impl Runner,
     tokenizer: &Tokenizer<'_>,
-    want: Want,
+    head: Option<&Head>,
+    cells: Range<usize>,
     on_progress: &mut OnProgress<'_>,
-    mut sink: impl FnMut(Range<usize>, &[Tokens], &Output) -> Result<()>,
+    sink: &mut dyn FnMut(CellBlock) -> Result<()>,
 ) -> Result<()> {
-    let n_cells = tokenizer.report().n_cells;
-    let tell = |n_done, on_progress: &mut OnProgress<'_>| match on_progress(Progress { n_done, n_cells }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Cancelled),
+    let want = Want {
+        mean: head.is_some_and(|head| head.pooling != Pooling::Latent),
+        ..Want::default()
     };
-    tell(0, on_progress)?;
-    for start in (0..n_cells).step_by(BLOCK) {
-        let block = start..(start + BLOCK).min(n_cells);
+    let (first_cell, n_cells) = (cells.start, cells.len());
+    tell(on_progress, 0, n_cells)?;
+    for start in cells.clone().step_by(BLOCK) {
+        let block = start..(start + BLOCK).min(cells.end);
         let tokens = tokenizer.tokens(block.clone())?;
+        let mut answers = CellBlock {
+            cells: block,
+            known: tokens.iter().map(|tokens| !tokens.is_empty()).collect(),
+            predictions: Vec::new(),
+            embedding: Vec::new(),
+        };
         let mut first = 0;
         while first < tokens.len() {
             let end = first + batch_len(&tokens[first..], runner.max_rows());
-            let inputs: Vec<CellInput<'_>> = tokens[first..end].iter().map(input).collect();
+            let batch = &tokens[first..end];
+            let inputs: Vec<CellInput<'_>> = batch.iter().map(input).collect();
             let output = runner.forward(&inputs, want).await?;
-            sink(start + first..start + end, &tokens[first..end], &output)?;
-            tell(start + end, on_progress)?;
+            if let Some(head) = head {
+                let predictions = head.predict(&output, batch.len());
+                let known = batch.iter().map(|tokens| !tokens.is_empty());
+                answers
+                    .predictions
+                    .extend(known.zip(predictions).map(|(known, p)| known.then_some(p)));
+            }
+            answers.embedding.extend(output.latent);
+            tell(on_progress, start + end - first_cell, n_cells)?;
             first = end;
         }
+        sink(answers)?;
     }
     Ok(())
 }

@@ -1,6 +1,95 @@
-//! Comma-separated tables of results.
+//! Tables of results as text, separated by commas or tabs.
 
+use super::{ResultColumn, ResultValues, TableWriter, category, check_lengths};
 use std::io::{self, Write};
+
+/// Writes the cells' names under `cell`, then the columns in the order of the first block. What is missing is empty; numbers are the shortest
+/// text that gives them back; truths are `true` and `false`.
+///
+/// ```
+/// use scdiva::write::{ResultColumn, ResultValues, TableWriter, csv::CsvTable};
+/// let mut out = Vec::new();
+/// let mut table = Box::new(CsvTable::new(&mut out, b','));
+/// let confidence = ResultColumn { name: "confidence".into(), values: ResultValues::Numbers(vec![0.9, f32::NAN]) };
+/// table.write_block(&["AAAC-1".into(), "empty".into()], &[confidence])?;
+/// table.finish()?;
+/// assert_eq!(String::from_utf8(out)?, "cell,confidence\nAAAC-1,0.9\nempty,\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct CsvTable<W: Write> {
+    out: csv::Writer<W>,
+    /// Names of the columns; `None` before the first block.
+    names: Option<Vec<String>>,
+}
+
+impl<W: Write> CsvTable<W> {
+    /// `delimiter` is `b','` or `b'\t'`.
+    pub fn new(out: W, delimiter: u8) -> Self {
+        Self {
+            out: csv::WriterBuilder::new().delimiter(delimiter).from_writer(out),
+            names: None,
+        }
+    }
+
+    fn write_header(&mut self, columns: &[ResultColumn]) -> io::Result<()> {
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        match &self.names {
+            Some(known) if *known == names => Ok(()),
+            Some(known) => {
+                let problem = format!("columns {names:?}; wanted {known:?} as in the first block");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+            }
+            None => {
+                self.out
+                    .write_record(std::iter::once("cell").chain(names.iter().map(String::as_str)))?;
+                self.names = Some(names);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<W: Write> TableWriter for CsvTable<W> {
+    fn write_block(&mut self, cells: &[String], columns: &[ResultColumn]) -> io::Result<()> {
+        check_lengths(cells, columns)?;
+        self.write_header(columns)?;
+        for (row, cell) in cells.iter().enumerate() {
+            self.out.write_field(cell)?;
+            for ResultColumn { name, values } in columns {
+                match values {
+                    ResultValues::Categories { codes, names } => {
+                        let text = codes[row].map(|code| category(name, code, names)).transpose()?;
+                        self.out.write_field(text.unwrap_or_default())?;
+                    }
+                    ResultValues::Numbers(numbers) if numbers[row].is_nan() => self.out.write_field("")?,
+                    ResultValues::Numbers(numbers) => self.out.write_field(shortest(numbers[row]))?,
+                    ResultValues::Truths(truths) => self.out.write_field(if truths[row] { "true" } else { "false" })?,
+                }
+            }
+            self.out.write_record(None::<&[u8]>)?;
+        }
+        Ok(())
+    }
+
+    /// A table without a block has the column `cell` alone.
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        if self.names.is_none() {
+            self.write_header(&[])?;
+        }
+        self.out.into_inner().map_err(csv::IntoInnerError::into_error)?.flush()
+    }
+}
+
+/// The shortest text that gives a number back: 0.25, and 3e-9 instead of 0.000000003.
+fn shortest(number: f32) -> String {
+    let plain = (1e-5..1e16).contains(&number.abs()) || number == 0.0;
+    if plain || number.is_infinite() {
+        number.to_string()
+    } else {
+        format!("{number:e}")
+    }
+}
 
 /// Writes `cell,label,probability,second_label,second_probability`, one row a cell.
 ///

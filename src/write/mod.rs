@@ -1,7 +1,14 @@
 //! Writers: one file a format. They take any [`std::io::Write`].
 
+pub mod columns;
 pub mod csv;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod file;
+pub mod h5ad;
+mod hdf5;
 pub mod npy;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod parquet;
 pub mod safetensors;
 
 use std::io;
@@ -50,6 +57,17 @@ impl ResultValues {
     }
 }
 
+/// Numbers of some consecutive cells under one name, several a cell: an embedding, or its two dimensions for a plot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ResultEmbedding<'a> {
+    /// The name in the file.
+    pub name: &'a str,
+    /// Numbers a cell.
+    pub n_cols: usize,
+    /// `[n_cells, n_cols]`, row-major.
+    pub values: &'a [f32],
+}
+
 /// Writes a table of results, block after block of cells.
 pub trait TableWriter {
     /// Writes the next cells; every block has the same columns.
@@ -64,4 +82,23 @@ pub trait TableWriter {
     /// # Errors
     /// What the file says.
     fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// What [`TableWriter::write_block`] says to a column that has not one value a cell.
+fn check_lengths(cells: &[String], columns: &[ResultColumn]) -> io::Result<()> {
+    match columns.iter().find(|column| column.values.len() != cells.len()) {
+        None => Ok(()),
+        Some(ResultColumn { name, values }) => {
+            let problem = format!("{name}: {} values for {} cells", values.len(), cells.len());
+            Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+        }
+    }
+}
+
+/// What [`TableWriter::write_block`] says to a code that counts no name.
+fn category<'a>(column: &str, code: u32, names: &'a [String]) -> io::Result<&'a str> {
+    names.get(code as usize).map(String::as_str).ok_or_else(|| {
+        let problem = format!("{column}: code {code} is past the last category ({})", names.len());
+        io::Error::new(io::ErrorKind::InvalidInput, problem)
+    })
 }

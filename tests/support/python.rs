@@ -1,4 +1,15 @@
 //! The Python that knows how a file should look: anndata, h5py, pyarrow, as `tests/python/requirements.txt` pins them.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::panic,
+    reason = "several test files share this, each uses a part; a failure is a failed test"
+)]
+#![expect(
+    unreachable_pub,
+    clippy::panic,
+    reason = "each test file that needs this is a crate of its own; a script that cannot run is a failed test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +32,12 @@ fn python() -> PathBuf {
 
 /// Runs a script of `tests/python/` and gives what it printed; the test fails when the script does.
 pub fn run(script: &str, arguments: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
+    run_file(&format!("tests/python/{script}"), arguments)
+}
+
+/// Runs a script by its path in the repository.
+pub fn run_file(script: &str, arguments: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     let output = Command::new(python())
         .arg(path)
         .args(arguments)

@@ -108,6 +108,10 @@ fn model_files(folder: &Path) -> Result<Vec<String>> {
         }
         names.push(name.to_owned());
     }
+    let orthologs = "orthologs_mouse.tsv.gz";
+    if folder.join(orthologs).exists() {
+        names.push(orthologs.to_owned());
+    }
     let heads = folder.join("heads");
     for entry in fs::read_dir(&heads).with_context(|| heads.display().to_string())? {
         let name = entry?.file_name().to_string_lossy().into_owned();

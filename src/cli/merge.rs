@@ -1,0 +1,77 @@
+//! `scdiva merge`.
+
+use super::Outcome;
+use super::annotate;
+use super::embed::{self, EmbeddingFormat};
+use super::input::Input;
+use super::output::OutputPath;
+use super::results::{Format, Original, ResultArgs};
+use super::run::RunArgs;
+use super::session::io_error;
+use clap::Args;
+use scdiva::read::{self, Files};
+use scdiva::run::{Journal, Parts, Results};
+use scdiva::{Error, Result};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(Debug, Args)]
+pub(super) struct Merge {
+    /// The parts that `annotate --shard i/n` or `embed --shard i/n` wrote: all n of them, in any order
+    #[arg(value_name = "PART", required = true)]
+    parts: Vec<PathBuf>,
+    /// Where the results go, as for `annotate` (.csv, .tsv, .parquet, .h5ad) or `embed` (.csv, .npy)
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// The matrix that the parts are of, where the result needs it: for .h5ad and --groups
+    #[arg(long, value_name = "INPUT")]
+    input: Option<PathBuf>,
+    #[command(flatten)]
+    how: Input,
+    #[command(flatten)]
+    results: ResultArgs,
+}
+
+impl Merge {
+    pub(super) fn run(self) -> Result<Outcome> {
+        let inputs: Vec<&Path> = self.parts.iter().chain(&self.input).map(PathBuf::as_path).collect();
+        let output = OutputPath::check(&self.output, &inputs)?;
+        let start = Instant::now();
+        let journals = self.parts.iter().map(|part| {
+            let file = File::options().read(true).write(false).open(part).map_err(io_error(part))?;
+            Journal::open(&part.display().to_string(), file)
+        });
+        let mut results = Results::new(Parts::join(journals.collect::<Result<_>>()?)?);
+        if results.header().model.head.is_none() {
+            let n_unknown = EmbeddingFormat::of(&self.output)?.write(&mut results, &output)?;
+            embed::said(&results, n_unknown, start);
+            return Ok(Outcome::Done);
+        }
+        let format = Format::of(&self.output)?;
+        self.results.check(format, Some(&output), &RunArgs::default())?;
+        let matrix = match &self.input {
+            None => None,
+            Some(input) => {
+                let files = Files::from_path(input)?;
+                if files.fingerprint()? != results.header().input.fingerprint {
+                    let problem = format!("not the matrix that the parts are of, {}", results.header().input.file);
+                    return Err(Error::file(input.display(), "content", problem));
+                }
+                Some(read::open(&files, &self.how.open_options(), None)?)
+            }
+        };
+        let n_cells = results.header().input.n_cells;
+        let whole = self.results.whole(matrix.as_deref(), n_cells, format)?;
+        let original = match (&matrix, format) {
+            (Some(matrix), Format::H5ad) => {
+                let original = Original::of(self.input.as_deref(), matrix.as_ref())?;
+                self.results.check_h5ad(original, &whole)?;
+                Some(original)
+            }
+            _ => None,
+        };
+        self.results.write(&mut results, &whole, Some(&output), format, original)?;
+        Ok(annotate::said(&results.summary()?, start))
+    }
+}

@@ -1,0 +1,383 @@
+//! What a complete run is written out as.
+#![expect(
+    clippy::doc_markdown,
+    reason = "what documents an argument is its help text, which is plain"
+)]
+
+use super::output::OutputPath;
+use super::session::{io_error, progress_bar, show};
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use scdiva::cells::{CellColumn, CellMatrix};
+use scdiva::run::{Columns, Groups, Results, Stage, WholeOptions, h5ad_additions};
+use scdiva::tasks::Progress;
+use scdiva::write::TableWriter;
+use scdiva::write::csv::CsvTable;
+use scdiva::write::file::NewFile;
+use scdiva::write::h5ad::{Additions, H5adWriter};
+use scdiva::write::parquet::ParquetTable;
+use scdiva::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Csv,
+    Tsv,
+    Parquet,
+    H5ad,
+}
+
+impl Format {
+    /// What the name says; a name that says nothing, or a device, gets a CSV.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an ending that is none of ours.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
+            None | Some("csv") => Ok(Self::Csv),
+            Some("tsv") => Ok(Self::Tsv),
+            Some("parquet") => Ok(Self::Parquet),
+            Some("h5ad") => Ok(Self::H5ad),
+            Some(_) => Err(Error::Argument {
+                operation: "write",
+                argument: "output",
+                problem: format!(
+                    "{}; wanted a name that ends with .csv, .tsv, .parquet or .h5ad",
+                    path.display()
+                ),
+            }),
+        }
+    }
+
+    /// The ending of a file name.
+    pub(super) const fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Parquet => "parquet",
+            Self::H5ad => "h5ad",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct ResultArgs {
+    /// In .csv and .tsv, also ontology_term_id, entropy and rejected, which other formats always have
+    #[arg(long)]
+    all_columns: bool,
+    /// Let clusters of similar cells vote: columns cluster, voted_label and vote_share
+    #[arg(long)]
+    vote: bool,
+    /// Let the groups of this obs column of the input vote, instead of clusters found here
+    #[arg(long, value_name = "COLUMN", conflicts_with = "vote")]
+    groups: Option<String>,
+    /// Groups in which fewer than this share of the cells agree get no label
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    min_share: f32,
+    /// Lay the cells out in two dimensions: columns umap_1 and umap_2; an .h5ad of up to 200,000 cells gets this in any case
+    #[arg(long)]
+    umap: bool,
+    /// No such layout in an .h5ad
+    #[arg(long, conflicts_with = "umap")]
+    no_umap: bool,
+    /// In an .h5ad, take out the results of an earlier run; without this, finding any is an error, and what is not of scdiva never goes
+    #[arg(long)]
+    replace: bool,
+}
+
+/// More cells than this are laid out only when it is asked for: it takes minutes, and memory for all embeddings.
+const MOST_LAID_OUT: usize = 200_000;
+
+/// Where an `.h5ad` comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Original<'a> {
+    /// The user's own, to which answers are added.
+    H5ad(&'a Path),
+    /// Another format, of which one is made.
+    Matrix(&'a dyn CellMatrix),
+}
+
+impl<'a> Original<'a> {
+    /// What an input is. `input` is its path, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::File`] for an `.h5ad` of which droplets are left out: its rows are not the run's.
+    pub(super) fn of(input: Option<&'a Path>, matrix: &'a dyn CellMatrix) -> Result<Self> {
+        match (input, matrix.droplets()) {
+            (Some(path), None) if matrix.format() == H5AD => Ok(Self::H5ad(path)),
+            (Some(_), Some(_)) if matrix.format() == H5AD => {
+                let problem = "empty droplets were left out, so results do not fit its rows; give `--min-counts 0`, or write another format";
+                Err(Error::file(matrix.file(), "obs", problem))
+            }
+            _ => Ok(Self::Matrix(matrix)),
+        }
+    }
+}
+
+/// [`CellMatrix::format`] of what answers can be added to.
+const H5AD: &str = "AnnData (.h5ad)";
+
+impl ResultArgs {
+    /// Refuses what cannot be written, before anything long begins.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub(super) fn check(&self, format: Format, output: Option<&OutputPath>, run: &super::run::RunArgs) -> Result<()> {
+        let to_a_file = output.is_some_and(|output| output.target().is_some());
+        if format == Format::H5ad && !to_a_file {
+            return Err(Error::Argument {
+                operation: "write",
+                argument: "output",
+                problem: "an .h5ad cannot be written to a device or a pipe".to_owned(),
+            });
+        }
+        for (argument, given) in [("resume", run.resume), ("shard", run.shard.is_some())] {
+            if given && !to_a_file {
+                return Err(Error::Argument {
+                    operation: "run",
+                    argument,
+                    problem: "wanted `-o FILE` too".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the run must keep the embeddings of the cells.
+    pub(super) fn need_embedding(&self, format: Format) -> bool {
+        self.vote || self.umap || format == Format::H5ad
+    }
+
+    /// What is asked of all cells together; to be called before anything long begins.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a share that is none, when the input has no such column of groups; what [`CellMatrix::cell_column`] says.
+    pub(super) fn whole(&self, matrix: Option<&dyn CellMatrix>, n_cells: usize, format: Format) -> Result<WholeOptions> {
+        if !(0.0..=1.0).contains(&self.min_share) {
+            return Err(Error::Argument {
+                operation: "vote",
+                argument: "min_share",
+                problem: format!("{}, wanted 0 to 1", self.min_share),
+            });
+        }
+        let groups = match (&self.groups, matrix) {
+            (None, _) => self.vote.then_some(Groups::Clusters),
+            (Some(column), Some(matrix)) => Some(groups_of(matrix, column)?),
+            (Some(_), None) => {
+                return Err(Error::Argument {
+                    operation: "merge",
+                    argument: "groups",
+                    problem: "wanted `--input` too: the matrix that has the column".to_owned(),
+                });
+            }
+        };
+        Ok(WholeOptions {
+            groups,
+            min_share: self.min_share,
+            umap: self.umap || (format == Format::H5ad && !self.no_umap && n_cells <= MOST_LAID_OUT),
+        })
+    }
+
+    /// Looks whether an `.h5ad` can take the results, before anything long begins.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names what is in the way.
+    pub(super) fn check_h5ad(&self, original: Original<'_>, whole: &WholeOptions) -> Result<()> {
+        let additions = self.additions(whole);
+        match original {
+            Original::H5ad(path) => {
+                let file = File::open(path).map_err(io_error(path))?;
+                H5adWriter::open(&path.display().to_string(), Untouched(file), &additions).map(drop)
+            }
+            Original::Matrix(matrix) => {
+                let columns = matrix.cell_columns().iter().map(|name| ("obs", &additions.columns, name));
+                let embeddings = matrix.embeddings().iter().map(|name| ("obsm", &additions.embeddings, name));
+                match columns.chain(embeddings).find(|(_, ours, name)| ours.contains(name)) {
+                    None => Ok(()),
+                    Some((place, _, name)) => {
+                        let problem = "exists already, and nothing is overwritten; rename or remove it";
+                        Err(Error::file(matrix.file(), format_args!("{place}/{name}"), problem))
+                    }
+                }
+            }
+        }
+    }
+
+    fn additions(&self, whole: &WholeOptions) -> Additions {
+        h5ad_additions(whole.groups.is_some(), whole.umap, self.replace)
+    }
+
+    /// The `.h5ad` of a complete run, whose name is that of `original` when that is to be replaced.
+    fn write_h5ad(&self, results: &mut Results<File>, whole: &WholeOptions, output: &Path, original: Original<'_>) -> Result<()> {
+        let (name, additions) = (output.display().to_string(), self.additions(whole));
+        let (new, writer) = match original {
+            Original::H5ad(input) => {
+                let is_same = fs::canonicalize(input)
+                    .ok()
+                    .is_some_and(|input| fs::canonicalize(output).ok() == Some(input));
+                let new = if is_same {
+                    NewFile::replace(input)?
+                } else {
+                    NewFile::copy(input, output)?
+                };
+                let writer = H5adWriter::open(&name, new.open()?, &additions)?;
+                (new, writer)
+            }
+            Original::Matrix(matrix) => {
+                let new = NewFile::create(output)?;
+                let bar = progress_bar(matrix.n_cells());
+                let mut show = show(&bar, 0);
+                let n_cells = matrix.n_cells();
+                let writer = H5adWriter::create(&name, new.open()?, matrix, &additions, &mut |n_done| match show(Progress {
+                    n_done,
+                    n_cells,
+                }) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Cancelled),
+                })?;
+                bar.finish_and_clear();
+                (new, writer)
+            }
+        };
+        let parameters = serde_json::json!({
+            "min_probability": results.header().min_probability,
+            "min_share": self.min_share,
+            "votes_of": match &whole.groups {
+                None => None,
+                Some(Groups::Clusters) => Some("clusters"),
+                Some(Groups::Given { .. }) => self.groups.as_deref(),
+            },
+            "umap": whole.umap,
+        });
+        let parameters = parameters.as_object().cloned().unwrap_or_default();
+        results.write_h5ad(&name, writer, parameters)?;
+        new.publish()
+    }
+
+    /// Writes a complete run, to stdout without an `output`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and what the results themselves say.
+    pub(super) fn write(
+        &self,
+        results: &mut Results<File>,
+        whole: &WholeOptions,
+        output: Option<&OutputPath>,
+        format: Format,
+        original: Option<Original<'_>>,
+    ) -> Result<()> {
+        let mut bars = StageBars::default();
+        results.look_at_whole(whole, &mut |stage, progress| bars.show(stage, progress))?;
+        drop(bars);
+        let which = match format {
+            Format::Csv | Format::Tsv if !self.all_columns => Columns::Short,
+            _ => Columns::All,
+        };
+        let delimiter = if format == Format::Tsv { b'\t' } else { b',' };
+        let Some(output) = output else {
+            let table = Box::new(CsvTable::new(io::stdout().lock(), delimiter));
+            return results.write_table("stdout", table, which);
+        };
+        if format == Format::H5ad {
+            return match (output.target(), original) {
+                (Some(target), Some(original)) => self.write_h5ad(results, whole, target, original),
+                _ => Err(Error::Argument {
+                    operation: "write",
+                    argument: "output",
+                    problem: "an .h5ad needs the input: wanted `--input` too".to_owned(),
+                }),
+            };
+        }
+        let mut file = output.create()?;
+        let table: Box<dyn TableWriter + '_> = match format {
+            Format::Parquet => Box::new(ParquetTable::new(&mut file)),
+            _ => Box::new(CsvTable::new(&mut file, delimiter)),
+        };
+        results.write_table(&output.name(), table, which)?;
+        file.finish()
+    }
+}
+
+/// A file that is looked at as if it could be written to.
+struct Untouched(File);
+
+impl Read for Untouched {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out)
+    }
+}
+
+impl Seek for Untouched {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+impl Write for Untouched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The groups of a column of the input.
+fn groups_of(matrix: &dyn CellMatrix, column: &str) -> Result<Groups> {
+    let wrong = |problem: String| Error::Argument {
+        operation: "vote",
+        argument: "groups",
+        problem,
+    };
+    match matrix.cell_column(column)? {
+        Some(CellColumn::Categories { codes, names }) => Ok(Groups::Given {
+            codes,
+            names: names.into(),
+        }),
+        Some(CellColumn::Numbers(_)) => {
+            let problem = format!("{}: obs/{column} holds numbers; wanted texts or categories", matrix.file());
+            Err(wrong(problem))
+        }
+        None => {
+            let has = matrix.cell_columns();
+            let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
+            Err(wrong(format!("{}: no obs column {column}; it has {has}", matrix.file())))
+        }
+    }
+}
+
+/// A bar for what is being done with all cells.
+#[derive(Default)]
+struct StageBars(Option<(Stage, ProgressBar)>);
+
+impl StageBars {
+    fn show(&mut self, stage: Stage, progress: Progress) -> ControlFlow<()> {
+        if self.0.as_ref().is_none_or(|(shown, _)| *shown != stage) {
+            let what = match stage {
+                Stage::Neighbours => "neighbours of each cell",
+                Stage::Clusters => "clusters",
+                Stage::Umap => "UMAP",
+            };
+            eprintln!("{what} …");
+            *self = Self(Some((stage, progress_bar(progress.n_cells))));
+        }
+        match &self.0 {
+            Some((_, bar)) => show(bar, 0)(progress),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Drop for StageBars {
+    fn drop(&mut self) {
+        if let Some((_, bar)) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

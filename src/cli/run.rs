@@ -1,0 +1,223 @@
+//! A run over a matrix: computed block by block into a journal beside the result, from which it goes on after a kill.
+
+use super::output::OutputPath;
+use super::session::{io_error, progress_bar, show};
+use clap::Args;
+use scdiva::cells::{CellMatrix, Tokenizer};
+use scdiva::model::Head;
+use scdiva::run::{Journal, RunHeader, RunInput, RunModel, Shard};
+use scdiva::{Error, Result, ScDiVa};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::PathBuf;
+
+/// What follows the name of a result that is not complete yet.
+const PARTIAL: &str = "partial";
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct RunArgs {
+    /// Go on with the run that was ended before its end; where there is none, begin
+    #[arg(long)]
+    pub(super) resume: bool,
+    /// Compute only the i-th of n parts of the cells; OUT is then a part (.scdiva), and `scdiva merge` joins all n
+    #[arg(long, value_name = "i/n")]
+    pub(super) shard: Option<Shard>,
+}
+
+/// Where a journal is.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Beside the result.
+    Beside(PathBuf),
+    /// In a file without a name, for results that go to stdout or a device.
+    Nowhere,
+}
+
+impl Place {
+    pub(super) fn of(output: Option<&OutputPath>) -> Self {
+        match output.and_then(|output| output.beside(PARTIAL)) {
+            Some(path) => Self::Beside(path),
+            None => Self::Nowhere,
+        }
+    }
+}
+
+/// A journal on disk.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    pub(super) journal: Journal<File>,
+    path: Option<PathBuf>,
+}
+
+impl JournalFile {
+    /// Starts a journal, or goes on with the one that is there.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is one and `resume` is not set, or it is another run's; [`Error::Io`] when another process writes it.
+    pub(super) fn open(place: Place, header: RunHeader, resume: bool) -> Result<Self> {
+        let Place::Beside(path) = place else {
+            let file = tempfile::tempfile().map_err(io_error(&std::env::temp_dir()))?;
+            let journal = Journal::create("run", file, header)?;
+            return Ok(Self { journal, path: None });
+        };
+        let name = path.display().to_string();
+        let failed = |source| Error::Io {
+            file: name.clone(),
+            source,
+        };
+        let mut open = OpenOptions::new();
+        let file = open
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(&failed)?;
+        match file.try_lock() {
+            // Some file systems know no locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::file(name, "journal", "another process is writing it"));
+            }
+        }
+        if file.metadata().map_err(&failed)?.len() == 0 {
+            let journal = Journal::create(&name, file, header)?;
+            return Ok(Self {
+                journal,
+                path: Some(path),
+            });
+        }
+        let there = Journal::open(&name, file)?;
+        if !resume {
+            let (cells, done) = (&there.header().cells, there.next_cell());
+            let problem = format!(
+                "an earlier run ended after {} of {} cells; `--resume` goes on with it, or remove this file",
+                done - cells.start,
+                cells.len()
+            );
+            return Err(Error::file(name, "journal", problem));
+        }
+        header.expect_same_run(&name, there.header())?;
+        if there.header().cells != header.cells {
+            let (was, is) = (&there.header().cells, &header.cells);
+            let problem = format!(
+                "belongs to another run: cells {} to {} there, {} to {} here",
+                was.start, was.end, is.start, is.end
+            );
+            return Err(Error::file(name, "cells", problem));
+        }
+        there.file().set_len(there.size()).map_err(failed)?;
+        let done = there.next_cell() - there.header().cells.start;
+        eprintln!("{name}: {done} cells are done already");
+        Ok(Self {
+            journal: there,
+            path: Some(path),
+        })
+    }
+
+    /// Removes the journal: its results are written out, or there are none in it.
+    pub(super) fn remove(path: Option<PathBuf>) {
+        if let Some(path) = path {
+            let _gone = fs::remove_file(path);
+        }
+    }
+
+    /// The complete journal itself is the result: a part, to be merged.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn keep_as(self, output: &OutputPath) -> Result<()> {
+        match (&self.path, output.target()) {
+            (Some(path), Some(target)) => fs::rename(path, target).map_err(io_error(target)),
+            _ => {
+                let problem = format!("{} is no file; a part must be one", output.name());
+                Err(Error::Argument {
+                    operation: "run",
+                    argument: "output",
+                    problem,
+                })
+            }
+        }
+    }
+
+    /// The journal, and where it is.
+    pub(super) fn into_parts(self) -> (Journal<File>, Option<PathBuf>) {
+        (self.journal, self.path)
+    }
+}
+
+/// What a run is, before it begins.
+pub(super) struct Plan<'a> {
+    pub(super) matrix: &'a dyn CellMatrix,
+    pub(super) tokenizer: &'a Tokenizer<'a>,
+    /// [`scdiva::read::Files::fingerprint`].
+    pub(super) fingerprint: String,
+    /// `None` for embeddings alone.
+    pub(super) head: Option<&'a Head>,
+    pub(super) min_probability: f32,
+    pub(super) keep_embedding: bool,
+}
+
+impl Plan<'_> {
+    fn header(&self, scdiva: &ScDiVa, shard: Option<Shard>) -> Result<RunHeader> {
+        let info = scdiva.info();
+        let n_cells = self.matrix.n_cells();
+        let report =
+            serde_json::to_value(self.tokenizer.report()).map_err(|error| Error::file(self.matrix.file(), "report", error))?;
+        Ok(RunHeader {
+            version: info.version.to_owned(),
+            input: RunInput {
+                file: self.matrix.file().to_owned(),
+                fingerprint: self.fingerprint.clone(),
+                n_cells,
+                report,
+            },
+            model: RunModel {
+                name: info.model.config.name.clone(),
+                hash: scdiva.model_hash()?,
+                head: self.head.map(|head| head.name.clone()),
+                labels: self.head.map_or_else(Vec::new, |head| head.labels.clone()),
+                ontology_ids: self.head.map_or_else(Vec::new, |head| head.ontology_ids.clone()),
+                n_embedding: if self.keep_embedding {
+                    info.model.config.hidden_size
+                } else {
+                    0
+                },
+            },
+            device: format!("{}, {}", info.device.kind, info.device.name),
+            min_probability: self.min_probability,
+            cells: shard.unwrap_or(Shard::WHOLE).cells(n_cells),
+        })
+    }
+
+    /// Computes what the journal does not have yet. What was computed stays when this fails.
+    ///
+    /// # Errors
+    /// What [`JournalFile::open`] and [`ScDiVa::answer_blocks`] say.
+    pub(super) async fn compute(&self, scdiva: &mut ScDiVa, place: Place, args: &RunArgs) -> Result<JournalFile> {
+        let header = self.header(scdiva, args.shard)?;
+        let mut file = JournalFile::open(place, header, args.resume)?;
+        let cells = file.journal.next_cell()..file.journal.header().cells.end;
+        let n_done = cells.start - file.journal.header().cells.start;
+        let bar = progress_bar(n_done + cells.len());
+        bar.set_position(n_done as u64);
+        bar.reset_eta();
+        let journal = &mut file.journal;
+        let computed = scdiva
+            .answer_blocks(self.tokenizer, self.head, cells, &mut show(&bar, n_done), &mut |block| {
+                let names = self.matrix.cell_names(block.cells.clone())?;
+                journal.append(&names, &block)
+            })
+            .await;
+        bar.finish_and_clear();
+        if let Err(error) = computed {
+            let n_kept = file.journal.next_cell() - file.journal.header().cells.start;
+            match (&file.path, n_kept) {
+                (path, 0) => JournalFile::remove(path.clone()),
+                (Some(path), _) => eprintln!("{}: {n_kept} cells are kept; `--resume` goes on", path.display()),
+                (None, _) => {}
+            }
+            return Err(error);
+        }
+        Ok(file)
+    }
+}

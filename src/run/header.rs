@@ -1,0 +1,108 @@
+//! What a run is: everything that its answers depend on.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// What a journal starts with. Two journals belong to one run when all of it is the same but the cells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// Version of the program.
+    pub version: String,
+    /// The matrix.
+    pub input: RunInput,
+    /// The model.
+    pub model: RunModel,
+    /// The device that computes: kind and name. Devices differ in the last digits of a number.
+    pub device: String,
+    /// Cells whose best label is less probable than this are unassigned.
+    pub min_probability: f32,
+    /// The cells of this journal.
+    pub cells: Range<usize>,
+}
+
+/// The matrix of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInput {
+    /// The file's name as the user gave it.
+    pub file: String,
+    /// [`crate::read::Files::fingerprint`].
+    pub fingerprint: String,
+    /// All cells of the matrix.
+    pub n_cells: usize,
+    /// The [`crate::cells::InputReport`]: layer, genes, values, all that was decided.
+    pub report: serde_json::Value,
+}
+
+/// The model of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunModel {
+    /// Its name.
+    pub name: String,
+    /// [`crate::model::ModelFiles::hash`].
+    pub hash: String,
+    /// The head; `None` for embeddings alone.
+    pub head: Option<String>,
+    /// Its labels; empty without a head.
+    pub labels: Vec<String>,
+    /// Their Cell Ontology ids; empty where there are none.
+    pub ontology_ids: Vec<String>,
+    /// D, where the embeddings are kept; 0 where they are not.
+    pub n_embedding: usize,
+}
+
+impl RunHeader {
+    /// Refuses to join or continue what is not of this run. `file` is the journal that `other` comes from.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the first thing that differs, as it was and as it is.
+    pub fn expect_same_run(&self, file: &str, other: &Self) -> Result<()> {
+        let model = |header: &Self| format!("{} {}", header.model.name, header.model.hash);
+        let head = |header: &Self| header.model.head.clone().unwrap_or_else(|| "none".to_owned());
+        let different = [
+            ("version", other.version.clone(), self.version.clone()),
+            (
+                "input",
+                format!("{} cells, {}", other.input.n_cells, other.input.fingerprint),
+                format!("{} cells, {}", self.input.n_cells, self.input.fingerprint),
+            ),
+            ("model", model(other), model(self)),
+            ("head", head(other), head(self)),
+            ("device", other.device.clone(), self.device.clone()),
+            (
+                "min_probability",
+                other.min_probability.to_string(),
+                self.min_probability.to_string(),
+            ),
+            (
+                "embeddings",
+                other.model.n_embedding.to_string(),
+                self.model.n_embedding.to_string(),
+            ),
+            (
+                "how the input is read",
+                decisions(&other.input.report).to_string(),
+                decisions(&self.input.report).to_string(),
+            ),
+        ]
+        .into_iter()
+        .find(|(_, was, is)| was != is);
+        match different {
+            None => Ok(()),
+            Some((what, was, is)) => Err(Error::file(
+                file,
+                what,
+                format_args!("belongs to another run: {was} there, {is} here"),
+            )),
+        }
+    }
+}
+
+/// A report without the file's name: the same matrix may lie elsewhere.
+fn decisions(report: &serde_json::Value) -> serde_json::Value {
+    let mut report = report.clone();
+    if let Some(entries) = report.as_object_mut() {
+        entries.remove("file");
+    }
+    report
+}

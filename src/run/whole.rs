@@ -1,0 +1,121 @@
+//! What is said of all cells at once: votes of groups, a layout in two dimensions. Needs memory for the embeddings of all cells.
+
+use super::results::{Results, Votes};
+use crate::error::{Error, Result};
+use crate::tasks::{ClusterOptions, NeighbourOptions, Progress, UmapOptions, VoteOptions, cluster, neighbours, umap, vote};
+use std::io::{Read, Seek, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What is asked of all cells together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WholeOptions {
+    /// Groups of cells that vote on one label.
+    pub groups: Option<Groups>,
+    /// The least share of a group that its label must have.
+    pub min_share: f32,
+    /// Whether cells are laid out in two dimensions.
+    pub umap: bool,
+}
+
+/// Which cells vote together.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Groups {
+    /// Clusters of the embedding, found for this.
+    Clusters,
+    /// Groups that the user has.
+    Given {
+        /// `[n_cells]`: what counts `names`; `None` for a cell in no group.
+        codes: Vec<Option<u32>>,
+        /// The groups' names.
+        names: Arc<[String]>,
+    },
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Neighbours of each cell.
+    Neighbours,
+    /// Clusters of neighbours.
+    Clusters,
+    /// The layout.
+    Umap,
+}
+
+/// Told how far a stage is; [`ControlFlow::Break`] ends it with [`Error::Cancelled`].
+pub type OnStage<'a> = dyn FnMut(Stage, Progress) -> ControlFlow<()> + 'a;
+
+impl<F: Read + Write + Seek> Results<F> {
+    /// Looks at all cells together; the results then have columns `cluster`, `voted_label`, `vote_share`, and `umap_1`, `umap_2`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the run did not keep its embeddings, or groups are not of its cells; [`Error::Cancelled`]; what
+    /// [`super::Journal::read`] says.
+    pub fn look_at_whole(&mut self, options: &WholeOptions, on_stage: &mut OnStage<'_>) -> Result<()> {
+        let clusters = matches!(options.groups, Some(Groups::Clusters));
+        if options.groups.is_none() && !options.umap {
+            return Ok(());
+        }
+        let (n_cells, n_cols) = (self.header().input.n_cells, self.header().model.n_embedding);
+        if (clusters || options.umap) && n_cols == 0 {
+            let problem = "the run did not keep them".to_owned();
+            return Err(Error::argument("write", "embeddings", problem));
+        }
+        let mut predictions = Vec::with_capacity(n_cells);
+        let mut embedding = Vec::new();
+        let mut empty_cells = Vec::new();
+        self.each(|_, block| {
+            predictions.extend(block.predictions);
+            if clusters || options.umap {
+                embedding.extend(block.embedding);
+            }
+            let unknown = block.cells.zip(block.known).filter(|(_, known)| !known);
+            empty_cells.extend(unknown.map(|(cell, _)| cell));
+            Ok(())
+        })?;
+        let near = if clusters || options.umap {
+            let mut tell = |progress| on_stage(Stage::Neighbours, progress);
+            Some(neighbours(
+                &embedding,
+                n_cols,
+                &empty_cells,
+                &NeighbourOptions::default(),
+                &mut tell,
+            )?)
+        } else {
+            None
+        };
+        let groups = match (&options.groups, &near) {
+            (Some(Groups::Given { codes, names }), _) => Some((codes.clone(), Arc::clone(names))),
+            (Some(Groups::Clusters), Some(near)) => {
+                let mut tell = |progress| on_stage(Stage::Clusters, progress);
+                let found = cluster(near, &ClusterOptions::default(), &mut tell)?;
+                let names = (0..found.n_clusters).map(|number| number.to_string());
+                Some((found.of_cell, names.collect()))
+            }
+            _ => None,
+        };
+        if let Some((groups, group_names)) = groups {
+            let vote_options = VoteOptions {
+                min_probability: self.header().min_probability,
+                min_share: options.min_share,
+            };
+            let votes = vote(&groups, group_names.len(), &predictions, &vote_options)?;
+            let of_cells = (0..n_cells).map(|cell| votes.of(cell));
+            let labels = of_cells.clone().map(|vote| u32::try_from(vote?.label?).ok());
+            self.set_votes(Votes {
+                labels: labels.collect(),
+                shares: of_cells.map(|vote| vote.map_or(f32::NAN, |vote| vote.share)).collect(),
+                groups,
+                group_names,
+            })?;
+        }
+        if let (true, Some(near)) = (options.umap, &near) {
+            let mut tell = |progress| on_stage(Stage::Umap, progress);
+            let layout = umap(&embedding, n_cols, near, &UmapOptions::default(), &mut tell)?;
+            self.set_umap(layout)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Files of the system: a new file, which appears under its name only when it is whole.
+
+use crate::error::{Error, Result};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// A file that is being written beside the place where it will stand. It takes that place, and with it the place of a file that stands
+/// there, in one step: whoever looks, and whatever dies, finds the old file or the new one. Dropped before that, it is removed; a killed process leaves it,
+/// under a name that begins with `.` and ends with `.part`.
+#[derive(Debug)]
+pub struct NewFile {
+    to: PathBuf,
+    temporary: NamedTempFile,
+    /// Permissions that the file will have; the usual ones of a new file otherwise.
+    copied: Option<Copied>,
+}
+
+/// What is known of the file that was copied.
+#[derive(Debug)]
+struct Copied {
+    from: PathBuf,
+    metadata: Metadata,
+}
+
+impl NewFile {
+    /// An empty file that will stand at `to`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when nothing can be written there.
+    pub fn create(to: &Path) -> Result<Self> {
+        Self::beside(to.to_owned()).map_err(|source| failed(to, source))
+    }
+
+    /// A copy of a file, with its permissions, that will stand at `to`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when `from` cannot be read, or nothing can be written at `to`.
+    pub fn copy(from: &Path, to: &Path) -> Result<Self> {
+        let mut source = File::open(from).map_err(|source| failed(from, source))?;
+        let copy = |source: &mut File| -> io::Result<Self> {
+            let metadata = source.metadata()?;
+            let mut new = Self::beside(to.to_owned())?;
+            io::copy(source, new.temporary.as_file_mut())?;
+            new.copied = Some(Copied {
+                from: from.to_owned(),
+                metadata,
+            });
+            Ok(new)
+        };
+        copy(&mut source).map_err(|source| failed(to, source))
+    }
+
+    /// A copy of a file that will take its place, or the place of the file that it links to.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file may not be read or written, or there is no room for a copy beside it.
+    pub fn replace(path: &Path) -> Result<Self> {
+        let original = path.canonicalize().map_err(|source| failed(path, source))?;
+        // A file that may not be written must not be replaced either, although its folder would allow it.
+        OpenOptions::new()
+            .write(true)
+            .open(&original)
+            .map_err(|source| failed(path, source))?;
+        Self::copy(&original, &original)
+    }
+
+    /// The file to be written, at its beginning; one handle after another may be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system gives no handle.
+    pub fn open(&self) -> Result<File> {
+        self.temporary.reopen().map_err(|source| failed(&self.to, source))
+    }
+
+    /// Puts the file in its place, when all of it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written out or renamed, or the file that was copied has been changed since; what stood there still
+    /// does.
+    pub fn publish(self) -> Result<()> {
+        let to = self.to.clone();
+        self.rename().map_err(|source| failed(&to, source))
+    }
+
+    fn rename(self) -> io::Result<()> {
+        let Self { to, temporary, copied } = self;
+        let file = temporary.as_file();
+        file.sync_all()?;
+        match &copied {
+            Some(Copied { from, metadata }) => {
+                let now = from.metadata()?;
+                if now.len() != metadata.len() || now.modified().ok() != metadata.modified().ok() {
+                    return Err(io::Error::other(
+                        "the file was changed by another program while it was read; run again",
+                    ));
+                }
+                keep_owner(file, metadata);
+                file.set_permissions(metadata.permissions())?;
+            }
+            None => usual_permissions(file, &to)?,
+        }
+        temporary.persist(&to).map_err(|error| error.error)?;
+        sync_folder(&to)
+    }
+
+    fn beside(to: PathBuf) -> io::Result<Self> {
+        let name = to.file_name().and_then(|name| name.to_str()).unwrap_or("scdiva");
+        if to.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".part")
+            .tempfile_in(folder(&to))?;
+        Ok(Self {
+            to,
+            temporary,
+            copied: None,
+        })
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// The owner and group stay where the system allows it; where it does not, the file belongs to who writes it, as after any saving.
+#[cfg(unix)]
+fn keep_owner(file: &File, metadata: &Metadata) {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    if fchown(file, Some(metadata.uid()), Some(metadata.gid())).is_err() {
+        // A member of the group may still keep the group.
+        drop(fchown(file, None, Some(metadata.gid())));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &Metadata) {}
+
+/// A temporary file is private; what it becomes is not: as the file that stands there, or as the system makes new ones.
+#[cfg(unix)]
+fn usual_permissions(file: &File, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = match to.metadata() {
+        Ok(metadata) => metadata.permissions(),
+        Err(_) => {
+            // The only safe way to learn the umask is to make a file.
+            let probe = tempfile::Builder::new()
+                .permissions(std::fs::Permissions::from_mode(0o666))
+                .tempfile_in(folder(to))?;
+            probe.as_file().metadata()?.permissions()
+        }
+    };
+    file.set_permissions(permissions)
+}
+
+#[cfg(not(unix))]
+fn usual_permissions(_: &File, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// The new name is on the disk only when the folder is.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.temporary.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temporary.flush()
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        file: path.display().to_string(),
+        source,
+    }
+}

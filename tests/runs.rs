@@ -1,0 +1,336 @@
+//! Long runs: killed and continued, split and joined, several at once. What comes out is the same to the byte.
+
+#![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
+
+mod reference;
+mod support {
+    pub mod checkpoint;
+    pub mod command;
+}
+
+use std::fmt::Write;
+use std::fs;
+use std::time::{Duration, Instant};
+use support::command::{Place, fixture, run};
+
+/// A table of many cells, each with counts of its own.
+fn many_cells(n_cells: usize) -> String {
+    let mut text = "cell".to_owned();
+    (0..20).for_each(|gene| write!(text, ",GENE{gene}").unwrap());
+    let mut state = 1_u64;
+    for cell in 0..n_cells {
+        write!(text, "\ncell_{cell}").unwrap();
+        for _ in 0..20 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let random = state >> 33;
+            write!(text, ",{}", if random.is_multiple_of(3) { random % 50 } else { 0 }).unwrap();
+        }
+    }
+    text
+}
+
+/// A place with an input of `n_cells` cells, `in.csv`, and the results of an undisturbed run.
+fn place(n_cells: usize) -> (Place, String) {
+    let place = Place::telling();
+    fs::write(place.path("in.csv"), many_cells(n_cells)).unwrap();
+    let input = place.text("in.csv");
+    (place, input)
+}
+
+fn read(place: &Place, name: &str) -> Vec<u8> {
+    fs::read(place.path(name)).unwrap()
+}
+
+#[test]
+fn a_run_that_was_killed_ten_times_ends_as_one_that_was_not() {
+    let (place, input) = place(20_000);
+    let start = Instant::now();
+    place
+        .run(&["annotate", &input, "-o", &place.text("whole.csv")])
+        .assert_code(0);
+    let whole_time = start.elapsed();
+    let answers: std::collections::HashSet<String> = String::from_utf8(read(&place, "whole.csv"))
+        .unwrap()
+        .lines()
+        .map(|line| line.split_once(',').unwrap().1.to_owned())
+        .collect();
+    assert!(
+        answers.len() > 1_000,
+        "{} different answers: the test could not tell",
+        answers.len()
+    );
+
+    let output = place.text("out.csv");
+    let arguments = ["annotate", &input, "-o", &output, "--resume"];
+    let mut n_interrupted = 0;
+    for i in 0..10_u32 {
+        let mut child = place.start(&arguments);
+        // At moments spread over the run, in no order.
+        std::thread::sleep(whole_time * (2 + 7 * i % 10) / 20 + Duration::from_micros(u64::from(i) * 731));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if !place.path("out.csv").exists() {
+            n_interrupted += 1;
+        } else {
+            assert_eq!(read(&place, "out.csv"), read(&place, "whole.csv"), "after {i} kills");
+            fs::remove_file(place.path("out.csv")).unwrap();
+        }
+    }
+    assert!(n_interrupted >= 5, "only {n_interrupted} of ten runs were still going");
+    place.run(&arguments).assert_code(0);
+    assert_eq!(read(&place, "out.csv"), read(&place, "whole.csv"));
+    assert!(!place.path("out.csv.partial").exists());
+}
+
+#[test]
+fn whatever_a_kill_leaves_of_a_journal_the_run_goes_on() {
+    let (place, input) = place(1_000);
+    let [whole, part] = ["whole.scdiva", "part.scdiva"].map(|name| place.text(name));
+    place
+        .run(&["annotate", &input, "-o", &whole, "--shard", "1/1"])
+        .assert_code(0);
+    let journal = read(&place, "whole.scdiva");
+    let header = usize::try_from(u32::from_le_bytes(journal[13..17].try_into().unwrap())).unwrap() + 13 + 8;
+    let mut left: Vec<Vec<u8>> = [
+        0,
+        header,
+        header + 1,
+        header + 3_000,
+        journal.len() / 2,
+        journal.len() - 1,
+        journal.len(),
+    ]
+    .map(|len| journal[..len].to_vec())
+    .to_vec();
+    // A damaged block is computed again, and so are those behind it.
+    left.push(journal.clone());
+    left[7][journal.len() / 2] ^= 1;
+    for left in left {
+        fs::write(place.path("part.scdiva.partial"), &left).unwrap();
+        place
+            .run(&["annotate", &input, "-o", &part, "--shard", "1/1", "--resume"])
+            .assert_code(0);
+        assert!(read(&place, "part.scdiva") == journal, "{} bytes", left.len());
+        assert!(!place.path("part.scdiva.partial").exists());
+    }
+}
+
+#[test]
+fn parts_join_to_the_whole_in_any_order() {
+    let (place, input) = place(1_300);
+    place
+        .run(&["annotate", &input, "-o", &place.text("whole.tsv")])
+        .assert_code(0);
+    place.run(&["embed", &input, "-o", &place.text("whole.npy")]).assert_code(0);
+    let mut parts = vec![];
+    for task in ["annotate", "embed"] {
+        for shard in ["3/4", "1/4", "4/4", "2/4"] {
+            let part = place.text(&format!("{task}_{}.scdiva", &shard[..1]));
+            place.run(&[task, &input, "-o", &part, "--shard", shard]).assert_code(0);
+            parts.push(part);
+        }
+    }
+    let merge = |parts: &[String], output: &str| {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        place.run(&[&["merge"], parts.as_slice(), &["-o", &place.text(output)]].concat())
+    };
+    merge(&parts[..4], "out.tsv").assert_code(0);
+    assert_eq!(read(&place, "out.tsv"), read(&place, "whole.tsv"));
+    merge(&parts[4..], "out.npy").assert_code(0);
+    assert_eq!(read(&place, "out.npy"), read(&place, "whole.npy"));
+
+    merge(&parts[..3], "no.tsv").assert_error(&["annotate_3.scdiva", "no part has cells"]);
+    merge(&[parts[0].clone(), parts[0].clone()], "no.tsv").assert_error(&["annotate_3.scdiva"]);
+    merge(&[&parts[..4], &parts[..1]].concat(), "no.tsv").assert_error(&["annotate_3.scdiva", "in another part too"]);
+    merge(&[&parts[..3], &parts[4..5]].concat(), "no.tsv").assert_error(&["embed_3.scdiva", "head", "another run"]);
+    merge(&[input.clone()], "no.tsv").assert_error(&["in.csv", "not the results of a run"]);
+    assert!(!place.path("no.tsv").exists());
+}
+
+#[test]
+fn a_journal_of_another_run_is_refused_and_kept() {
+    let (place, input) = place(600);
+    let output = place.text("out");
+    place
+        .run(&["annotate", &input, "-o", &output, "--shard", "1/1"])
+        .assert_code(0);
+    let journal = read(&place, "out");
+    fs::write(place.path("out.partial"), &journal[..journal.len() - 5]).unwrap();
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        place.run(arguments).assert_error(parts);
+        assert_eq!(read(&place, "out.partial"), journal[..journal.len() - 5], "{arguments:?}");
+    };
+    refused(
+        &["annotate", &input, "-o", &output, "--shard", "1/1"],
+        &["out.partial", "512 of 600 cells", "`--resume` goes on"],
+    );
+    refused(
+        &[
+            "annotate",
+            &input,
+            "-o",
+            &output,
+            "--shard",
+            "1/1",
+            "--resume",
+            "--min-probability",
+            "0.5",
+        ],
+        &["out.partial", "min_probability", "0 there, 0.5 here"],
+    );
+    fs::write(place.path("other.csv"), many_cells(601)).unwrap();
+    refused(
+        &[
+            "annotate",
+            &place.text("other.csv"),
+            "-o",
+            &output,
+            "--shard",
+            "1/1",
+            "--resume",
+        ],
+        &["out.partial", "input", "600 cells", "601 cells"],
+    );
+    refused(
+        &["annotate", &input, "-o", &output, "--shard", "1/2", "--resume"],
+        &["out.partial", "cells 0 to 600 there, 0 to 256 here"],
+    );
+    fs::write(place.path("out.partial"), "something else").unwrap();
+    place
+        .run(&["annotate", &input, "-o", &output, "--shard", "1/1", "--resume"])
+        .assert_error(&["out.partial", "not the results of a run"]);
+    assert_eq!(read(&place, "out.partial"), b"something else");
+}
+
+#[test]
+fn parts_of_a_small_matrix_may_be_empty_and_shards_are_checked() {
+    let (place, input) = place(10);
+    for shard in ["1/2", "2/2"] {
+        let part = place.text(&shard[..1]);
+        place.run(&["annotate", &input, "-o", &part, "--shard", shard]).assert_code(0);
+    }
+    place
+        .run(&["merge", &place.text("2"), &place.text("1"), "-o", &place.text("out.csv")])
+        .assert_code(0);
+    assert_eq!(String::from_utf8(read(&place, "out.csv")).unwrap().lines().count(), 11);
+    for shard in ["0/2", "3/2", "1", "a/b", "1/0"] {
+        let ran = place.run(&["annotate", &input, "-o", "x", "--shard", shard]);
+        ran.assert_code(2);
+        assert!(ran.stderr.contains("wanted i/n"), "{}", ran.stderr);
+    }
+    place
+        .run(&["annotate", &input, "--shard", "1/2"])
+        .assert_error(&["shard", "`-o FILE`"]);
+    place
+        .run(&["annotate", &input, "--resume"])
+        .assert_error(&["resume", "`-o FILE`"]);
+}
+
+#[test]
+fn several_inputs_get_a_result_each_and_one_bad_does_not_stop_the_others() {
+    let place = Place::telling();
+    let inputs = [
+        fixture("csr_f32_gzip.h5ad"),
+        fixture("genes_by_cells.tsv"),
+        fixture("broken/no_x.h5ad"),
+    ];
+    let good = [&["annotate"], &inputs[..2].iter().map(String::as_str).collect::<Vec<_>>()[..]].concat();
+    place.run(&good).assert_error(&["2 inputs", "`-o FOLDER`"]);
+    let results = place.text("results");
+    place.run(&[&good[..], &["-o", &results]].concat()).assert_code(0);
+    let first = read(&place, "results/csr_f32_gzip.csv");
+    assert_eq!(first, read(&place, "results/genes_by_cells.csv"));
+    assert!(first.starts_with(b"cell,label,probability,"));
+
+    let ran = place.run(&[&good[..1], &[&inputs[2], &inputs[0]], &["-o", &results, "--format", "tsv"]].concat());
+    ran.assert_error(&["1 of 2 inputs failed"]);
+    assert!(ran.stderr.contains("no_x.h5ad: "), "{}", ran.stderr);
+    assert!(read(&place, "results/csr_f32_gzip.tsv").starts_with(b"cell\tlabel\tprobability\t"));
+    assert_eq!(fs::read_dir(place.path("results")).unwrap().count(), 3);
+}
+
+#[test]
+fn endings_tell_the_format_and_unknown_ones_are_refused() {
+    let place = Place::new();
+    let input = fixture("csr_f32_gzip.h5ad");
+    let output = place.text("out.tsv");
+    place
+        .run(&["annotate", &input, "-o", &output, "--all-columns"])
+        .assert_code(0);
+    let text = fs::read_to_string(output).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "cell\tlabel\tprobability\tsecond_label\tsecond_probability\tontology_term_id\tentropy\trejected"
+    );
+    // The probabilities are e³, e¹ and e⁰ over their sum: the entropy is 0.53 nats.
+    assert!(
+        lines[1].starts_with("cell-00\tT, naive\t0.84") && lines[1].ends_with("\tfalse"),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[1].contains("\t0.52") || lines[1].contains("\t0.53"), "{}", lines[1]);
+    place
+        .run(&["annotate", &input, "-o", &place.text("out.xlsx")])
+        .assert_error(&["out.xlsx", ".csv, .tsv, .parquet or .h5ad"]);
+}
+
+#[test]
+fn groups_of_the_file_vote_and_cells_in_none_get_no_vote() {
+    let place = Place::new();
+    let input = fixture("columns.h5ad");
+    let ran = place.run(&["annotate", &input, "--groups", "group"]);
+    ran.assert_code(0);
+    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.rsplitn(4, ',').collect()).collect();
+    assert_eq!(rows[0][..3], ["vote_share", "voted_label", "cluster"]);
+    // The label itself has a comma, so it is in quotes, and split here.
+    for (cell, row) in rows[1..].iter().enumerate() {
+        if cell % 4 == 0 {
+            assert_eq!(row[..3], ["", "", ""], "cell {cell}");
+        } else {
+            assert_eq!(row[..2], ["1", " naive\""], "cell {cell}");
+            let group = if cell % 3 == 0 { "T cell" } else { "B cell" };
+            assert!(
+                row[3].contains(&format!(",{group}")) || row[3].ends_with(group),
+                "cell {cell}: {row:?}"
+            );
+        }
+    }
+    for (column, part) in [
+        ("score", "holds numbers"),
+        ("nothing", "no obs column nothing; it has batch, group, "),
+    ] {
+        place
+            .run(&["annotate", &input, "--groups", column])
+            .assert_error(&["groups", "columns.h5ad", part]);
+    }
+    place
+        .run(&["annotate", &input, "--groups", "group", "--min-share", "2"])
+        .assert_error(&["min_share", "2, wanted 0 to 1"]);
+}
+
+#[test]
+fn clusters_vote_and_cells_are_laid_out_the_same_every_time_and_when_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/pbmc_simulated.h5ad");
+    let whole = ["--vote", "--umap", "--device", "cpu", "-o"];
+    run(&[&["annotate", demo], &whole[..], &[&path("a.csv")]].concat()).assert_code(0);
+    run(&["annotate", demo, "--device", "cpu", "--shard", "1/1", "-o", &path("part")]).assert_code(0);
+    run(&[&["merge", &path("part")], &whole[..2], &["-o", &path("b.csv")]].concat()).assert_code(0);
+    let text = fs::read_to_string(path("a.csv")).unwrap();
+    assert_eq!(text, fs::read_to_string(path("b.csv")).unwrap());
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][5..], ["cluster", "voted_label", "vote_share", "umap_1", "umap_2"]);
+    let n_agree = rows[1..].iter().filter(|row| row[1] == row[6]).count();
+    assert!(n_agree > 200, "{n_agree} of 240 cells are called as their cluster");
+    for row in &rows[1..] {
+        let numbers: Vec<f32> = row[7..].iter().map(|x| x.parse().unwrap()).collect();
+        assert!(
+            numbers[0] > 0.0 && numbers[0] <= 1.0 && numbers[1..].iter().all(|x| x.is_finite()),
+            "{row:?}"
+        );
+    }
+}
