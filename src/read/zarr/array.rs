@@ -72,6 +72,8 @@ impl ZarrArray {
             for codec in &self.layout.codecs {
                 bytes = codec.decode(&bytes).map_err(|undecoded| self.undecoded(&file, &undecoded))?;
             }
+            // It is kept, and decoders leave up to as much again behind it.
+            bytes.shrink_to_fit();
             match size {
                 Some(size) if bytes.len() != size => {
                     Err(self.at(&file, format_args!("a chunk of {} bytes; wanted {size}", bytes.len())))
