@@ -190,7 +190,7 @@ impl Sample {
         Ok(())
     }
 
-    /// Sums up the values of the sampled cells, in no order; none of empty ones.
+    /// The sums of the values of the sampled cells; none of empty ones.
     pub(super) fn cell_sums(&self) -> &[f64] {
         &self.sums[0]
     }
