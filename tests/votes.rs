@@ -484,7 +484,28 @@ fn what_cannot_be_is_refused_by_name() {
         };
         umap(values, 1, &pair, &options, &mut quietly).map(|_| ())
     };
-    let cases: [(Result<()>, &str, &str); 15] = [
+    let made = |cells: &[u32], distances: &[f32]| Neighbours {
+        k: 1,
+        cells: cells.to_vec(),
+        distances: distances.to_vec(),
+    };
+    let strangers = made(&[1, 2], &[1.0, 1.0]);
+    let cases: [(Result<()>, &str, &str); 18] = [
+        (
+            cluster(&strangers, &ClusterOptions::default(), &mut quietly).map(|_| ()),
+            "neighbours",
+            "cell 2, but there are 2",
+        ),
+        (
+            umap(&[1.0; 2], 1, &strangers, &UmapOptions::default(), &mut quietly).map(|_| ()),
+            "neighbours",
+            "cell 2, but there are 2",
+        ),
+        (
+            cluster(&made(&[1, 0], &[1.0]), &ClusterOptions::default(), &mut quietly).map(|_| ()),
+            "neighbours",
+            "2 cells and 1 distances",
+        ),
         (found(&[1.0; 5], 2, &[], 1), "values", "5 numbers are no rows of 2"),
         (found(&[1.0; 5], 0, &[], 1), "values", "no rows of 0"),
         (found(&[1.0, f32::NAN], 1, &[], 1), "values", "cell 1 has NaN"),

@@ -58,8 +58,9 @@ pub fn over_clustering(n_cells: usize) -> f64 {
 /// cells with them, for 0.807 to 0.816 with the other, for 0.802 without votes.
 ///
 /// # Errors
-/// [`Error::Argument`] for a resolution that is not a positive number; [`Error::Cancelled`].
+/// [`Error::Argument`] for a resolution that is not a positive number, or neighbours that are no cells; [`Error::Cancelled`].
 pub fn cluster(neighbours: &Neighbours, options: &ClusterOptions, on_progress: &mut OnProgress<'_>) -> Result<Clusters> {
+    neighbours.check("cluster")?;
     let n_cells = neighbours.n_cells();
     let n_joined = (0..n_cells).filter(|&cell| !neighbours.of(cell).0.is_empty()).count();
     let resolution = options.resolution.unwrap_or_else(|| over_clustering(n_joined));

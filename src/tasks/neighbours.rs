@@ -64,6 +64,30 @@ impl Neighbours {
     }
 }
 
+impl Neighbours {
+    /// Refuses neighbours that somebody made and that cannot be.
+    pub(super) fn check(&self, operation: &'static str) -> Result<()> {
+        let n_cells = self.n_cells();
+        let problem = if self.cells.len() != n_cells * self.k || self.distances.len() != self.cells.len() {
+            format!(
+                "{} cells and {} distances are no rows of {}",
+                self.cells.len(),
+                self.distances.len(),
+                self.k
+            )
+        } else if let Some(cell) = self
+            .cells
+            .iter()
+            .find(|&&cell| cell != Self::NONE && cell as usize >= n_cells)
+        {
+            format!("cell {cell}, but there are {n_cells}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::argument(operation, "neighbours", problem))
+    }
+}
+
 /// Candidates beyond k: scores are f32, and what they confuse is put in order by exact distances.
 const SPARE: usize = 8;
 

@@ -66,6 +66,7 @@ pub fn umap(
     options: &UmapOptions,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Vec<[f32; 2]>> {
+    neighbours.check("umap")?;
     let n_cells = neighbours.n_cells();
     let placeless: Vec<usize> = (0..values.len().checked_div(n_cols).unwrap_or(0))
         .filter(|&cell| neighbours.of(cell).0.is_empty())
