@@ -56,10 +56,13 @@ pub(crate) trait Runner {
     async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output>;
 }
 
-/// Cells that are read, computed and handed on together: enough to read files in long runs, little enough to hold in any memory. Which
-/// cells share a batch depends on the block alone, so that a run that starts at a multiple of this gives the same numbers as one from
-/// the first cell on.
+/// Cells that are computed and handed on together. Which cells share a batch depends on the block alone, so that a run that starts at a
+/// multiple of this gives the same numbers as one from the first cell on.
 pub const BLOCK: usize = 256;
+
+/// Cells that are read at a time: in small steps the same chunks of a file would be read again and again (a matrix of a million cells
+/// took six times as long by blocks), in large ones memory would grow.
+const READ: usize = 8 * BLOCK;
 
 /// What the model says of some consecutive cells.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,33 +92,34 @@ pub(crate) async fn answer_blocks(
     };
     let (first_cell, n_cells) = (cells.start, cells.len());
     tell(on_progress, 0, n_cells)?;
-    for start in cells.clone().step_by(BLOCK) {
-        let block = start..(start + BLOCK).min(cells.end);
-        let tokens = tokenizer.tokens(block.clone())?;
-        let mut answers = CellBlock {
-            cells: block,
-            known: tokens.iter().map(|tokens| !tokens.is_empty()).collect(),
-            predictions: Vec::new(),
-            embedding: Vec::new(),
-        };
-        let mut first = 0;
-        while first < tokens.len() {
-            let end = first + batch_len(&tokens[first..], runner.max_rows());
-            let batch = &tokens[first..end];
-            let inputs: Vec<CellInput<'_>> = batch.iter().map(input).collect();
-            let output = runner.forward(&inputs, want).await?;
-            if let Some(head) = head {
-                let predictions = head.predict(&output, batch.len());
-                let known = batch.iter().map(|tokens| !tokens.is_empty());
-                answers
-                    .predictions
-                    .extend(known.zip(predictions).map(|(known, p)| known.then_some(p)));
+    for start in cells.clone().step_by(READ) {
+        let all = tokenizer.tokens(start..(start + READ).min(cells.end))?;
+        for (start, tokens) in (start..).step_by(BLOCK).zip(all.chunks(BLOCK)) {
+            let mut answers = CellBlock {
+                cells: start..start + tokens.len(),
+                known: tokens.iter().map(|tokens| !tokens.is_empty()).collect(),
+                predictions: Vec::new(),
+                embedding: Vec::new(),
+            };
+            let mut first = 0;
+            while first < tokens.len() {
+                let end = first + batch_len(&tokens[first..], runner.max_rows());
+                let batch = &tokens[first..end];
+                let inputs: Vec<CellInput<'_>> = batch.iter().map(input).collect();
+                let output = runner.forward(&inputs, want).await?;
+                if let Some(head) = head {
+                    let predictions = head.predict(&output, batch.len());
+                    let known = batch.iter().map(|tokens| !tokens.is_empty());
+                    answers
+                        .predictions
+                        .extend(known.zip(predictions).map(|(known, p)| known.then_some(p)));
+                }
+                answers.embedding.extend(output.latent);
+                tell(on_progress, start + end - first_cell, n_cells)?;
+                first = end;
             }
-            answers.embedding.extend(output.latent);
-            tell(on_progress, start + end - first_cell, n_cells)?;
-            first = end;
+            sink(answers)?;
         }
-        sink(answers)?;
     }
     Ok(())
 }
