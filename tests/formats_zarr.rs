@@ -283,6 +283,18 @@ fn columns_names_and_embeddings_are_what_python_wrote() {
 }
 
 #[test]
+fn the_base_of_logarithms_is_what_scanpy_noted() {
+    for (name, base) in [
+        ("log2.h5ad.zip", Some(2.0)),
+        ("log2_v2.zarr.zip", Some(2.0)),
+        ("log2_v3.zarr.zip", Some(2.0)),
+        ("zarr_v2.zip", None),
+    ] {
+        assert_eq!(open(&zip(name), None).unwrap().log_base(), base, "{name}");
+    }
+}
+
+#[test]
 fn every_codec_gives_the_same_counts_or_its_name() {
     for (name, n_layers) in [("zarr_codecs_v2.zip", 30), ("zarr_codecs_v3.zip", 19)] {
         let files = zip(name);

@@ -392,7 +392,7 @@ fn log_base(file: &dyn Container) -> Result<Option<f64>> {
         return Ok(None);
     }
     let said = match file.node("uns/log1p/base")? {
-        Some(Node::Array(array)) => array.number(),
+        Some(Node::Array(array)) => array.number()?,
         _ => None,
     };
     Ok(Some(said.filter(|base| *base > 1.0).unwrap_or(std::f64::consts::E)))

@@ -129,11 +129,14 @@ impl dyn Array + '_ {
     }
 
     /// The only number of an array; `None` where it holds anything else.
-    pub(super) fn number(&self) -> Option<f64> {
+    pub(super) fn number(&self) -> Result<Option<f64>> {
         let block: Option<Vec<Range<usize>>> = self.shape().iter().map(|&len| (len == 1).then_some(0..1)).collect();
+        let Some(block) = block.filter(|_| self.gives(Kind::Value)) else {
+            return Ok(None);
+        };
         let mut numbers = Vec::new();
-        self.read(&block?, Numbers::Doubles(&mut numbers)).ok()?;
-        numbers.first().copied()
+        self.read(&block, Numbers::Doubles(&mut numbers))?;
+        Ok(numbers.first().copied())
     }
 
     /// Whether it can be read as such numbers.

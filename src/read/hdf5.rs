@@ -209,9 +209,14 @@ fn read<T: H5Type, U>(
         let selections = std::iter::once(&piece).chain(rest).map(slice).collect();
         let selection = SliceInfo { selections };
         #[cfg(not(target_arch = "wasm32"))]
-        let numbers = dataset.read_slice_parallel::<T>(&selection);
+        let read_slice = Dataset::read_slice_parallel::<T>;
         #[cfg(target_arch = "wasm32")]
-        let numbers = dataset.read_slice::<T>(&selection);
+        let read_slice = Dataset::read_slice::<T>;
+        let numbers = match block {
+            // One number that is no list.
+            [] => dataset.read_array::<T>(),
+            _ => read_slice(dataset, &selection),
+        };
         let numbers = numbers.map_err(|error| explain(name, path, error))?;
         let wanted = piece.len() * row_len;
         if numbers.len() != wanted {

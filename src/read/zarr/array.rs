@@ -42,6 +42,9 @@ impl ZarrArray {
             }
             key += &coordinate.to_string();
         }
+        if place.is_empty() && self.layout.key_start.is_empty() {
+            key.push('0');
+        }
         key
     }
 
@@ -226,8 +229,9 @@ impl ZarrArray {
         // A list is one row; its columns are the dimension that the chunks divide.
         let (rows, columns, row_side, column_side) = match (block, sides.as_slice()) {
             ([columns], &[side]) => (0..1, columns.clone(), 1, side),
+            ([], []) => (0..1, 0..1, 1, 1),
             ([rows, columns], &[row_side, column_side]) => (rows.clone(), columns.clone(), row_side, column_side),
-            _ => return Err(self.wrong(&format_args!("{} dimensions; wanted one or two", sides.len()))),
+            _ => return Err(self.wrong(&format_args!("{} dimensions; wanted no more than two", sides.len()))),
         };
         let (row_stride, column_stride) = match self.layout.order.as_slice() {
             [1, 0] => (1, row_side),
