@@ -1,4 +1,8 @@
 //! What a user's file goes through, for the fuzz targets: whatever the bytes are, an error or an answer.
+//!
+//! `fuzz/seed.sh` fills the corpora from the fixtures; then, with a nightly compiler and `cargo install cargo-fuzz`, in the repository's root:
+//! `cargo +nightly fuzz run -s none h5ad -- -max_total_time=300 -rss_limit_mb=1024 -timeout=20`. A target is one file of `fuzz_targets/`
+//! and its `[[bin]]`. What a target finds becomes a test of the reader; `tests/mutations.rs` is the quick check that runs every time.
 
 use scdiva::cells::{CellMatrix, Preprocess, Serialization, Tokenizer, Vocabulary};
 use scdiva::read::{self, Files, OpenOptions, Source};

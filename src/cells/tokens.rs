@@ -152,7 +152,8 @@ impl<'a> Tokenizer<'a> {
             let score = self.serialization.score(value, entropy);
             Expressed { gene_id, value, score }
         });
-        Ok(rank(expressed, self.max_genes))
+        // Values such as 1e-40 pass for counts of 0, and scaled they may be nothing at all.
+        Ok(rank(expressed.filter(|gene| gene.value > 0.0), self.max_genes))
     }
 }
 
