@@ -3,7 +3,7 @@
 //! Without a vocabulary, the genes of the file are taken as one.
 #![expect(clippy::print_stdout, reason = "a command")]
 
-use scdiva::cells::{Preprocess, Serialization, Tokenizer, Vocabulary};
+use scdiva::cells::{MatchOptions, Preprocess, Serialization, Tokenizer, Vocabulary};
 use scdiva::read::{self, Files, OpenOptions};
 use std::error::Error;
 use std::path::Path;
@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &Preprocess::default(),
         Serialization::default(),
         1200,
+        &MatchOptions::default(),
     )?;
     let mut n_tokens = 0;
     for cells in blocks() {

@@ -14,7 +14,6 @@ use safetensors::{Dtype, SafeTensors};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::checkpoint;
 use support::command::{Place, SEED, fixture, run, sizes};
 
 const TABLE: &str = "cell,label,probability,second_label,second_probability";

@@ -8,7 +8,7 @@
 mod archive;
 
 use archive::{gzip, zip};
-use scdiva::cells::{CellMatrix, Preprocess, Serialization, Tokenizer, Vocabulary};
+use scdiva::cells::{CellMatrix, MatchOptions, Preprocess, Serialization, Tokenizer, Vocabulary};
 use scdiva::model::{Checkpoint, Head, ModelFiles};
 use scdiva::read::{self, Files, OpenOptions, Source};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -145,7 +145,14 @@ fn use_up(matrix: &dyn CellMatrix, vocabulary: &Vocabulary) -> scdiva::Result<()
     for embedding in matrix.embeddings() {
         matrix.embedding(embedding)?;
     }
-    let tokenizer = Tokenizer::new(matrix, vocabulary, &Preprocess::default(), Serialization::default(), 10)?;
+    let tokenizer = Tokenizer::new(
+        matrix,
+        vocabulary,
+        &Preprocess::default(),
+        Serialization::default(),
+        10,
+        &MatchOptions::default(),
+    )?;
     for cell in tokenizer.tokens(0..n_cells)? {
         assert!(cell.values.iter().all(|value| value.is_finite() && *value > 0.0), "{cell:?}");
     }

@@ -4,7 +4,7 @@
 //! `cargo +nightly fuzz run -s none h5ad -- -max_total_time=300 -rss_limit_mb=1024 -timeout=20`. A target is one file of `fuzz_targets/`
 //! and its `[[bin]]`. What a target finds becomes a test of the reader; `tests/mutations.rs` is the quick check that runs every time.
 
-use scdiva::cells::{CellMatrix, Preprocess, Serialization, Tokenizer, Vocabulary};
+use scdiva::cells::{CellMatrix, MatchOptions, Preprocess, Serialization, Tokenizer, Vocabulary};
 use scdiva::read::{self, Files, OpenOptions, Source};
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ fn use_up(matrix: &dyn CellMatrix, vocabulary: &Vocabulary) {
     for embedding in matrix.embeddings() {
         drop(matrix.embedding(embedding));
     }
-    if let Ok(tokenizer) = Tokenizer::new(matrix, vocabulary, &Preprocess::default(), Serialization::default(), 10) {
+    if let Ok(tokenizer) = Tokenizer::new(matrix, vocabulary, &Preprocess::default(), Serialization::default(), 10, &MatchOptions::default()) {
         drop(tokenizer.tokens(0..n_cells));
     }
 }
