@@ -269,7 +269,8 @@ impl File {
                 format_args!("{} × {row_len} numbers at once are too many for this machine", rows.len()),
             )
         };
-        rows.len().checked_mul(row_len).ok_or_else(too_large)?;
+        let len = rows.len().checked_mul(row_len).ok_or_else(too_large)?;
+        out.try_reserve(len).map_err(|_| too_large())?;
         let step = (PIECE_LEN / row_len.max(1)).max(1);
         for start in rows.clone().step_by(step) {
             let piece = start..rows.end.min(start + step);
@@ -298,8 +299,6 @@ impl File {
                     ),
                 ));
             }
-            // Only now: the sizes are the file's word, and what is not there cannot be read.
-            out.try_reserve(numbers.len()).map_err(|_| too_large())?;
             // The array's own iterator counts through every dimension: several times slower than a slice.
             match numbers.as_slice() {
                 Some(numbers) => out.extend(numbers.iter().cloned().map(convert)),
