@@ -22,6 +22,10 @@ const PAGE_SIZE: usize = 1 << 12;
 const N_PAGES: usize = 1 << 12;
 /// What one dataset read may allocate. Sizes come from the file, so a broken one could ask for anything.
 const MAX_READ_SIZE: usize = 1 << 30;
+/// What a file declares can be no more than this many times its size, and what is small anyway: the rest would be numbers that were never
+/// written, which a few bytes can declare without end.
+const MAX_RATIO: u64 = 1100;
+const ALWAYS_ALLOWED: u64 = 1 << 26;
 /// Long ranges are read in pieces of this many numbers.
 const PIECE_LEN: usize = 1 << 22;
 
@@ -52,6 +56,7 @@ impl Storage for SourceStorage {
 /// An open HDF5 file.
 pub(super) struct File {
     name: String,
+    size: u64,
     file: Hdf5File,
 }
 
@@ -77,6 +82,7 @@ impl File {
         }
         Ok(Self {
             name: name.to_owned(),
+            size,
             file,
         })
     }
@@ -270,6 +276,10 @@ impl File {
             )
         };
         let len = rows.len().checked_mul(row_len).ok_or_else(too_large)?;
+        let most = self.size.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_ALLOWED);
+        if (len as u64).saturating_mul(size_of::<U>() as u64) > most {
+            return Err(too_large());
+        }
         out.try_reserve(len).map_err(|_| too_large())?;
         let step = (PIECE_LEN / row_len.max(1)).max(1);
         for start in rows.clone().step_by(step) {
