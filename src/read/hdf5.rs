@@ -24,6 +24,10 @@ const PAGE_SIZE: usize = 1 << 12;
 const N_PAGES: usize = 1 << 12;
 /// What one dataset read may allocate. Sizes come from the file, so a broken one could ask for anything.
 const MAX_READ_SIZE: usize = 1 << 30;
+/// What a file declares can be no more than this many times its size, and what is small anyway: the rest would be numbers that were never
+/// written, which a few bytes can declare without end.
+const MAX_RATIO: u64 = 1100;
+const ALWAYS_ALLOWED: u64 = 1 << 26;
 /// Long ranges are read in pieces of this many numbers.
 const PIECE_LEN: usize = 1 << 22;
 
@@ -54,6 +58,8 @@ impl Storage for SourceStorage {
 /// An open HDF5 file.
 pub(super) struct File {
     name: Arc<str>,
+    /// The most bytes that one read may give.
+    most: u64,
     file: Hdf5File,
 }
 
@@ -76,7 +82,11 @@ impl File {
             let problem = format!("the file is cut off: {size} bytes of {wanted}");
             return Err(Error::file(name, format_args!("byte {size}"), problem));
         }
-        Ok(Self { name: name.into(), file })
+        Ok(Self {
+            name: name.into(),
+            most: size.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_ALLOWED),
+            file,
+        })
     }
 
     fn explain(&self, place: impl Display, error: Hdf5Error) -> Error {
@@ -144,11 +154,12 @@ impl Container for File {
             return Ok(Some(Node::Array(Arc::new(DatasetArray {
                 name: Arc::clone(name),
                 path: path.to_owned(),
+                most: self.most,
                 dataset,
             }))));
         };
         let field = |field: &CompoundField| {
-            let array = FieldArray::new(name, path, &dataset, field.clone());
+            let array = FieldArray::new((name, path), self.most, &dataset, field.clone());
             (field.name.clone(), Arc::new(array) as Arc<dyn Array>)
         };
         Ok(Some(Node::Records(fields.iter().map(field).collect())))
@@ -181,6 +192,7 @@ impl Container for File {
 /// Adds a block to `out`, in pieces of some of its rows.
 fn read<T: H5Type, U>(
     (name, path): (&str, &str),
+    most: u64,
     dataset: &Dataset,
     block: &[Range<usize>],
     out: &mut Vec<U>,
@@ -197,7 +209,10 @@ fn read<T: H5Type, U>(
         let problem = format_args!("{} × {row_len} numbers at once are too many for this machine", rows.len());
         Error::file(name, path, problem)
     };
-    rows.len().checked_mul(row_len).ok_or_else(too_large)?;
+    let len = rows.len().checked_mul(row_len).ok_or_else(too_large)?;
+    if (len as u64).saturating_mul(size_of::<U>() as u64) > most {
+        return Err(too_large());
+    }
     let step = (PIECE_LEN / row_len.max(1)).max(1);
     for start in rows.clone().step_by(step) {
         let piece = start..rows.end.min(start + step);
@@ -209,14 +224,9 @@ fn read<T: H5Type, U>(
         let selections = std::iter::once(&piece).chain(rest).map(slice).collect();
         let selection = SliceInfo { selections };
         #[cfg(not(target_arch = "wasm32"))]
-        let read_slice = Dataset::read_slice_parallel::<T>;
+        let numbers = dataset.read_slice_parallel::<T>(&selection);
         #[cfg(target_arch = "wasm32")]
-        let read_slice = Dataset::read_slice::<T>;
-        let numbers = match block {
-            // One number that is no list.
-            [] => dataset.read_array::<T>(),
-            _ => read_slice(dataset, &selection),
-        };
+        let numbers = dataset.read_slice::<T>(&selection);
         let numbers = numbers.map_err(|error| explain(name, path, error))?;
         let wanted = piece.len() * row_len;
         if numbers.len() != wanted {
@@ -262,12 +272,21 @@ fn text((name, path): (&str, &str), dataset: &Dataset, dtype: &Datatype, element
 struct DatasetArray {
     name: Arc<str>,
     path: String,
+    /// [`File::most`].
+    most: u64,
     dataset: Arc<Dataset>,
 }
 
 impl DatasetArray {
     fn read_as<T: Number>(&self, block: &[Range<usize>], out: &mut Vec<T>) -> Result<()> {
-        read((&self.name, &self.path), &self.dataset, block, out, |Of(number)| number)
+        read(
+            (&self.name, &self.path),
+            self.most,
+            &self.dataset,
+            block,
+            out,
+            |Of(number)| number,
+        )
     }
 }
 
@@ -295,9 +314,14 @@ impl Array for DatasetArray {
     fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()> {
         match out {
             // What lies in the file as in memory is not decoded one by one.
-            Numbers::Values(out) if <f32 as H5Type>::native_copy_compatible(self.dataset.dtype()) => {
-                read((&self.name, &self.path), &self.dataset, block, out, |value: f32| value)
-            }
+            Numbers::Values(out) if <f32 as H5Type>::native_copy_compatible(self.dataset.dtype()) => read(
+                (&self.name, &self.path),
+                self.most,
+                &self.dataset,
+                block,
+                out,
+                |value: f32| value,
+            ),
             Numbers::Values(out) => self.read_as(block, out),
             Numbers::Indices(out) => self.read_as(block, out),
             Numbers::Doubles(out) => self.read_as(block, out),
@@ -309,13 +333,13 @@ impl Array for DatasetArray {
             return Ok(None);
         }
         let (place, mut indices) = ((&*self.name, &*self.path), Vec::new());
-        read(place, &self.dataset, &[range], &mut indices, |index: i32| index)?;
+        read(place, self.most, &self.dataset, &[range], &mut indices, |index: i32| index)?;
         Ok(Some(indices))
     }
 
     fn texts(&self, range: Range<usize>) -> Result<Vec<String>> {
         let (place, mut elements) = ((&*self.name, &*self.path), Vec::new());
-        read(place, &self.dataset, &[range], &mut elements, |Raw(bytes)| bytes)?;
+        read(place, self.most, &self.dataset, &[range], &mut elements, |Raw(bytes)| bytes)?;
         let texts = elements.iter();
         texts
             .map(|element| text(place, &self.dataset, self.dataset.dtype(), element))
@@ -327,13 +351,15 @@ impl Array for DatasetArray {
 struct FieldArray {
     name: Arc<str>,
     path: String,
+    /// [`File::most`].
+    most: u64,
     dataset: Arc<Dataset>,
     field: CompoundField,
     shape: Vec<u64>,
 }
 
 impl FieldArray {
-    fn new(name: &Arc<str>, path: &str, dataset: &Arc<Dataset>, field: CompoundField) -> Self {
+    fn new((name, path): (&Arc<str>, &str), most: u64, dataset: &Arc<Dataset>, field: CompoundField) -> Self {
         let mut shape = dataset.shape().to_vec();
         if let Datatype::Array { dims, .. } = &field.datatype {
             shape.extend(dims.iter().copied());
@@ -341,6 +367,7 @@ impl FieldArray {
         Self {
             name: Arc::clone(name),
             path: format!("{path}/{}", field.name),
+            most,
             dataset: Arc::clone(dataset),
             field,
             shape,
@@ -359,7 +386,7 @@ impl FieldArray {
     fn elements(&self, records: Range<usize>) -> Result<Vec<Vec<u8>>> {
         let mut elements = Vec::new();
         let place = (&*self.name, &*self.path);
-        read(place, &self.dataset, &[records], &mut elements, |Raw(bytes)| bytes)?;
+        read(place, self.most, &self.dataset, &[records], &mut elements, |Raw(bytes)| bytes)?;
         let offset = self.field.byte_offset as usize;
         for element in &mut elements {
             element.drain(..offset.min(element.len()));

@@ -114,7 +114,7 @@ const TASK: usize = 96;
 /// let options = NeighbourOptions { k: 1, ..Default::default() };
 /// let found = neighbours(&values, 2, &[], &options, &mut |_| Continue(()))?;
 /// assert_eq!(found.of(1), (&[2][..], &[18f32.sqrt()][..]));
-/// # scdiva::Result::Ok(())
+/// # Ok::<(), scdiva::Error>(())
 /// ```
 ///
 /// # Errors

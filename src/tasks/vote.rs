@@ -56,7 +56,7 @@ impl Votes {
 /// let predictions = [called(4), called(7), called(7), None];
 /// let votes = vote(&[Some(0); 4], 1, &predictions, &VoteOptions::default())?;
 /// assert_eq!((votes.groups[0].label, votes.groups[0].share), (Some(7), 0.5));
-/// # scdiva::Result::Ok(())
+/// # Ok::<(), scdiva::Error>(())
 /// ```
 ///
 /// # Errors
