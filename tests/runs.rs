@@ -145,7 +145,7 @@ fn parts_join_to_the_whole_in_any_order() {
     merge(&[parts[0].clone(), parts[0].clone()], "no.tsv").assert_error(&["annotate_3.scdiva"]);
     merge(&[&parts[..4], &parts[..1]].concat(), "no.tsv").assert_error(&["annotate_3.scdiva", "in another part too"]);
     merge(&[&parts[..3], &parts[4..5]].concat(), "no.tsv").assert_error(&["embed_3.scdiva", "head", "another run"]);
-    merge(&[input.clone()], "no.tsv").assert_error(&["in.csv", "not the results of a run"]);
+    merge(std::slice::from_ref(&input), "no.tsv").assert_error(&["in.csv", "not the results of a run"]);
     assert!(!place.path("no.tsv").exists());
 }
 
