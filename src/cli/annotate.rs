@@ -24,7 +24,7 @@ const DEMO: &[u8] = include_bytes!("../../models/demo/pbmc_simulated.h5ad");
 
 #[derive(Debug, Args)]
 pub(super) struct Annotate {
-    /// Matrices of counts or of log-normalised values: .h5ad, 10x .h5, 10x matrix.mtx (or its folder or .zip), .loom, .csv, .tsv
+    /// Matrices of counts or of log-normalised values: .h5ad, 10x .h5, 10x matrix.mtx (or its folder or .zip), .zarr, .loom, .csv, .tsv
     #[arg(value_name = "INPUT", required_unless_present = "demo", conflicts_with = "demo")]
     inputs: Vec<PathBuf>,
     /// Annotate a small simulated matrix instead

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 #[derive(Debug, Args)]
 pub(super) struct Embed {
-    /// A matrix of counts or of log-normalised values: .h5ad, 10x .h5, 10x matrix.mtx (or its folder or .zip), .loom, .csv, .tsv
+    /// A matrix of counts or of log-normalised values: .h5ad, 10x .h5, 10x matrix.mtx (or its folder or .zip), .zarr, .loom, .csv, .tsv
     input: PathBuf,
     /// Where the embeddings go: .csv with the names of the cells, or .npy, float32, one row a cell in the order of the input
     #[arg(short, long, value_name = "OUT.csv|OUT.npy")]
