@@ -4,11 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")"
 fixtures=../tests/fixtures
 model=../models/mini
-for target in h5ad tenx_h5 loom mtx table zip checkpoint vocabulary; do mkdir -p "corpus/$target"; done
+for target in h5ad tenx_h5 loom zarr mtx table zip checkpoint vocabulary journal; do mkdir -p "corpus/$target"; done
 
 cp $fixtures/*.h5ad $fixtures/broken/*.h5ad corpus/h5ad/
 cp $fixtures/tenx_*.h5 corpus/tenx_h5/
 cp $fixtures/*.loom corpus/loom/
+cp $fixtures/*zarr*.zip corpus/zarr/
 cp $fixtures/*.csv $fixtures/*.tsv $fixtures/*.gz corpus/table/
 head -n 200 $model/vocab.tsv > corpus/vocabulary/mini.tsv
 
@@ -44,3 +45,6 @@ cp "$triplet/table.zip" "$triplet/h5ad.zip" corpus/zip/
 # Of the model only the header, and a head as it is: their weights are megabytes.
 head --bytes 65536 $model/model.safetensors > "$triplet/model.safetensors"
 join corpus/checkpoint/mini $model/config.json $model/heads/cell_types.safetensors "$triplet/model.safetensors"
+
+# A run of the demo, as a part.
+cargo run --release --manifest-path ../Cargo.toml -- annotate ../models/demo/pbmc_simulated.h5ad --device cpu --shard 1/1 -o corpus/journal/demo

@@ -260,6 +260,7 @@ impl Display for Inspection {
             .cell_columns
             .iter()
             .map(|column| match (column.kind, column.n_categories) {
+                ("categories", Some(1)) => format!("{} (1 value)", column.name),
                 ("categories", Some(n)) => format!("{} ({} values)", column.name, whole(n)),
                 (kind, _) => format!("{} ({kind})", column.name),
             })

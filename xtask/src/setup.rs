@@ -220,10 +220,9 @@ fn unpack_debian(folder: &Path) -> Result<()> {
         bail!("this is no Debian");
     }
     std::fs::create_dir_all(folder)?;
-    let standard_library = dependency("libstd-rust-web-dev", "libstd-rust-web-").or_else(|_| {
-        program("apt-get").arg("update").run()?;
-        dependency("libstd-rust-web-dev", "libstd-rust-web-")
-    })?;
+    // An old list may name a compiler that is too old for this crate.
+    program("apt-get").arg("update").run()?;
+    let standard_library = dependency("libstd-rust-web-dev", "libstd-rust-web-")?;
     let llvm = dependency(&standard_library, "libllvm")?;
     let download = ["rustc-web", &standard_library, "libstd-rust-web-dev", "rust-web-src", &llvm];
     program("apt-get").arg("download").args(download).folder(folder).run()?;

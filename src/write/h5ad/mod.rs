@@ -149,7 +149,7 @@ impl<F: Read + Write + Seek + Send + 'static> H5adWriter<F> {
                 let problem = if additions.replace_own {
                     "exists already, and uns/scdiva/columns does not list it, so it is not of an earlier run of scdiva; rename or remove it"
                 } else {
-                    "exists already, and nothing is overwritten; if it is the result of an earlier run, ask for it to be replaced"
+                    "exists already, and nothing is overwritten; if it is the result of an earlier run, ask for it to be replaced (`--replace`)"
                 };
                 return Err(existing.wrong(format_args!("{place}/{name}"), problem));
             }
