@@ -56,19 +56,19 @@ export interface TaskOptions {
   name?: string;
 }
 
-/** What is found out about a matrix, unless it is said here. */
+/** What is found out about a matrix, unless it is said here; `undefined` leaves it open. */
 export interface InputOptions extends TaskOptions {
   /** Which matrix of the file: `X`, `raw/X`, or the name of a layer. Default: counts, if there are any. */
-  layer?: string;
+  layer?: string | undefined;
   /** Which column names the genes. Default: whichever fits best. */
-  geneColumn?: string;
+  geneColumn?: string | undefined;
   /**
    * Whose genes they are. Default: told by their names. `mouse` maps them to their one-to-one human orthologs, and the report says so; without
    * it a matrix of mouse is refused.
    */
-  species?: Species;
+  species?: Species | undefined;
   /** The least counts of a cell; 0 keeps all. Default: all cells, but for the empty droplets of an unfiltered matrix. */
-  minCounts?: number;
+  minCounts?: number | undefined;
 }
 
 export type Species = "human" | "mouse";
