@@ -72,6 +72,7 @@ async function savedTable(page) {
 /** Drops files or folders on the page as a hand would. */
 async function drop(page, ...files) {
   const session = await page.context().newCDPSession(page);
+  await page.locator("#drop").scrollIntoViewIfNeeded();
   const { x, y, width, height } = await page.locator("#drop").boundingBox();
   const data = { items: [], files, dragOperationsMask: 1 };
   for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: x + width / 2, y: y + height / 2, data });
@@ -179,6 +180,30 @@ describe("without WebGPU", () => {
     await page.setInputFiles("#file", await smallMatrix());
     await page.waitForSelector("#results:not([hidden])", WAIT);
     assert.ok((await page.isHidden("#layer")) && (await page.isHidden("#min-counts")));
+    await close();
+  });
+
+  test("empty droplets are left out, and the least counts can be changed", async () => {
+    const { page, close } = await open(browser, server.origin);
+    const { genes } = await smallCounts();
+    const counts = (each) => genes.map((_, i) => (i < 100 ? each : 0));
+    const rows = Array.from({ length: 5060 }, (_, i) => (i < 60 ? counts(20 + i) : genes.map((_, j) => (j === i % 160 ? 3 : 0))));
+    const path = await table("raw.csv", genes, { cells: rows.map((_, i) => `cell_${i}`), rows });
+    await page.setInputFiles("#file", path);
+    await ended(page);
+    assert.match(await page.textContent("#report"), /raw\.csv: 60 cells .*5,000 of 5,060 barcodes, those with fewer than \d+ counts, were left out/s);
+    assert.ok(Number(await page.inputValue("#min-counts")) > 3);
+    await picture(page, "droplets");
+    await page.fill("#min-counts", "7700");
+    await page.press("#min-counts", "Enter");
+    await page.waitForFunction(() => /raw\.csv: 3 cells/.test(document.querySelector("#report").textContent), null, WAIT);
+    await page.waitForSelector("#results:not([hidden])", WAIT);
+    assertSame((await savedTable(page)).rows, annotateNatively(path, "--min-counts", "7700"));
+    await page.fill("#min-counts", "50000");
+    await page.press("#min-counts", "Enter");
+    await page.waitForSelector("#error:not([hidden])", WAIT);
+    assert.match(await page.textContent("#error-text"), /raw\.csv: .*50000|50,000/);
+    assert.ok(await page.isVisible("#min-counts"));
     await close();
   });
 
