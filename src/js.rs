@@ -103,14 +103,16 @@ pub struct Input {
 
 #[wasm_bindgen]
 impl Input {
-    /// Which matrix of the file; which column names the genes; `human` or `mouse`; the least counts of a cell.
+    /// `names[i]` is the name of `sources[i]`, with `/` between folders; `name` is what the user calls the whole, or the one file.
+    /// Then: which matrix of the file; which column names the genes; `human` or `mouse`; the least counts of a cell.
     ///
     /// # Errors
     /// Throws when `species` is anything else.
     #[wasm_bindgen(constructor)]
     pub fn new(
         name: &str,
-        source: ByteSource,
+        names: Vec<String>,
+        sources: Vec<ByteSource>,
         layer: Option<String>,
         gene_column: Option<String>,
         species: Option<String>,
@@ -121,8 +123,11 @@ impl Input {
         opening.min_counts = min_counts.map(u64::from);
         matching.gene_column = gene_column;
         matching.species = species.map(|species| species.parse()).transpose().map_err(thrown)?;
+        let sources = sources
+            .into_iter()
+            .map(|source| Arc::new(JsSource::new(source)) as Arc<dyn Source>);
         Ok(Self {
-            files: Files::one(name, Arc::new(JsSource::new(source))),
+            files: Files::many(name, names.into_iter().zip(sources).collect()),
             opening,
             matching,
         })

@@ -12,6 +12,7 @@ import type {
   InputOptions,
   Inspection,
   LoadOptions,
+  MatrixFiles,
   MatrixInput,
   Progress,
   TaskOptions,
@@ -85,12 +86,14 @@ export abstract class Client {
   }
 
   async #matrix(input: MatrixInput, options: InputOptions): Promise<WireMatrix> {
-    const fileName = typeof input === "string" ? input : input instanceof Blob && "name" in input ? String(input.name) : "matrix";
-    const { name = fileName, signal, layer, geneColumn, species, minCounts } = options;
+    const { name = nameOf(input), signal, layer, geneColumn, species, minCounts } = options;
     if (minCounts !== undefined && !(Number.isInteger(minCounts) && minCounts >= 0 && minCounts < 2 ** 32)) {
       throw new ScDiVaError("argument", `minCounts: ${minCounts}, wanted a whole number from 0 on`);
     }
-    return { source: await this.#host.source(input, name, () => undefined, signal), layer, geneColumn, species, minCounts };
+    const named = Object.entries(areFiles(input) ? input.files : await this.#host.files(input, name));
+    if (named.length === 0) throw new ScDiVaError("argument", `${name}: no files`);
+    const files = await Promise.all(named.map(([file, source]) => this.#host.source(source, file, () => undefined, signal)));
+    return { name, files, layer, geneColumn, species, minCounts };
   }
 
   /** Runs a call after those before it. */
@@ -225,6 +228,15 @@ function rate(onProgress: (progress: Progress) => void): (nDone: number, nCells:
     const secondsLeft = nDone > 0 ? (nCells - nDone) / cellsPerSecond : undefined;
     onProgress({ nDone, nCells, cellsPerSecond, secondsLeft });
   };
+}
+
+function areFiles(input: MatrixInput): input is MatrixFiles {
+  return typeof input === "object" && "files" in input;
+}
+
+function nameOf(input: MatrixInput): string {
+  if (typeof input === "string") return input;
+  return "name" in input ? String(input.name) : "matrix";
 }
 
 function asScDiVaError(error: unknown): ScDiVaError {

@@ -33,6 +33,8 @@ const host: Host = {
     };
   },
 
+  files: async (input, name) => ({ [name]: input }),
+
   async source(input, name, received, signal) {
     if (input instanceof URL) return { name, blob: await fetched(input, received, signal) };
     if (typeof input === "string") throw new ScDiVaError("argument", `${name}: a path, which a browser cannot open; wanted a File or bytes`);

@@ -1,8 +1,11 @@
 /** scDiVa in Node, on the CPU. @packageDocumentation */
 
+import { opendir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { Client, load } from "./client.js";
+import { ScDiVaError } from "./error.js";
 import type { Host } from "./protocol.js";
 import { hasWasmSimd } from "./simd.js";
 import type { LoadOptions, Support } from "./types.js";
@@ -21,6 +24,10 @@ export class ScDiVa extends Client {
     return { wasm: hasWasmSimd(), webgpu: false, software: false };
   }
 }
+
+/** Files of a folder, and folders in folders of it. */
+const MAX_FILES = 1 << 20;
+const MAX_DEPTH = 16;
 
 const host: Host = {
   connect() {
@@ -47,6 +54,12 @@ const host: Host = {
     };
   },
 
+  async files(input, name) {
+    // A path that does not lead anywhere is an error of whoever reads it.
+    const isFolder = typeof input === "string" && (await stat(input).catch(() => undefined))?.isDirectory();
+    return isFolder ? await filesOf(input) : { [name]: input };
+  },
+
   async source(input, name, received) {
     received(0, Number.NaN);
     if (input instanceof URL) return { name, path: fileURLToPath(input) };
@@ -58,3 +71,27 @@ const host: Host = {
 
   sharesMemory: () => true,
 };
+
+/** The paths of all files inside a folder, by their names from there on. */
+async function filesOf(folder: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  let nFiles = 0;
+  const collect = async (path: string, start: string, depth: number) => {
+    for await (const entry of await opendir(path)) {
+      const [inside, name] = [join(path, entry.name), start + entry.name];
+      // Asked of the file, not of the entry, so that links are followed.
+      const found = await stat(inside);
+      if ((found.isDirectory() && depth === 0) || nFiles === MAX_FILES) {
+        const problem = `more than ${MAX_FILES} files, or ${MAX_DEPTH} folders in one another; wanted the folder of one matrix`;
+        throw new ScDiVaError("argument", `${folder}: ${problem}`);
+      }
+      if (found.isDirectory()) await collect(inside, `${name}/`, depth - 1);
+      if (found.isFile()) {
+        files[name] = inside;
+        nFiles++;
+      }
+    }
+  };
+  await collect(folder, "", MAX_DEPTH);
+  return files;
+}

@@ -1,14 +1,15 @@
 // What the page's side and the worker's side say to each other: one request at a time, progress, one answer.
 
 import type { ErrorCode } from "./error.js";
-import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, Inspection, Species } from "./types.js";
+import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, Inspection, MatrixFile, Species } from "./types.js";
 
 /** Bytes in a form that reaches a worker without being copied, or whose copy is meant. */
 export type WireSource = { name: string; blob: Blob } | { name: string; bytes: Uint8Array } | { name: string; path: string };
 
-/** A matrix, and what the user decides about how it is read. */
+/** A matrix, of one file or of several, and what the user decides about how it is read. */
 export interface WireMatrix {
-  source: WireSource;
+  name: string;
+  files: WireSource[];
   layer: string | undefined;
   geneColumn: string | undefined;
   species: Species | undefined;
@@ -55,7 +56,9 @@ export interface Connection {
 /** What differs between a browser and Node on this side. */
 export interface Host {
   connect(): Connection;
-  source(input: Blob | ArrayBuffer | Uint8Array | URL | string, name: string, received: (bytes: number, total: number) => void, signal?: AbortSignal): Promise<WireSource>;
+  /** The files that one input stands for, by their names: itself, or all inside a folder. */
+  files(input: MatrixFile, name: string): Promise<Record<string, MatrixFile>>;
+  source(input: MatrixFile | URL, name: string, received: (bytes: number, total: number) => void, signal?: AbortSignal): Promise<WireSource>;
   /** Whether a worker can share memory with this side. */
   sharesMemory(): boolean;
 }

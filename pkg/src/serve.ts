@@ -24,9 +24,11 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
   let engine: Engine | undefined;
   let wasm: Wasm | undefined;
 
-  const input = async ({ source, layer, geneColumn, species, minCounts }: WireMatrix) => {
+  const input = async ({ name, files, layer, geneColumn, species, minCounts }: WireMatrix) => {
     wasm ??= await host.wasm();
-    return new wasm.Input(source.name, await host.source(source), layer, geneColumn, species, minCounts);
+    const sources = await Promise.all(files.map((file) => host.source(file)));
+    const names = files.map((file) => file.name);
+    return new wasm.Input(name, names, sources, layer, geneColumn, species, minCounts);
   };
 
   const loaded = () => {

@@ -1,5 +1,23 @@
-/** A count matrix: `.h5ad`, or cells × genes (or genes × cells) as `.csv` or `.tsv`, also gzipped. A string is a path, in Node only. */
-export type MatrixInput = Blob | ArrayBuffer | Uint8Array | string;
+/**
+ * A count matrix: `.h5ad`, 10x `.h5`, `.loom`, a `.zip` of a 10x matrix or of a `.zarr` store, or a table (cells × genes or genes × cells) as
+ * `.csv`, `.tsv` or `.txt`, also gzipped; what the bytes say counts, not the name. Or several files that are one matrix.
+ * A string is a path, in Node only; that of a folder stands for all files inside.
+ */
+export type MatrixInput = MatrixFile | MatrixFiles;
+
+/** One file; a string is its path, in Node only. */
+export type MatrixFile = Blob | ArrayBuffer | Uint8Array | string;
+
+/**
+ * Several files that are one matrix: `matrix.mtx`, `features.tsv` (or `genes.tsv`) and `barcodes.tsv`, each also gzipped and with anything in
+ * front of its name; or all files of a `.zarr` store.
+ */
+export interface MatrixFiles {
+  /** What errors and the report call the whole. */
+  name: string;
+  /** Each by its name, with `/` between folders, such as `X/indices/0`. */
+  files: Record<string, MatrixFile>;
+}
 
 /**
  * The files of a model by their names in its folder: `config.json`, `model.safetensors`, `vocab.tsv`, `heads/NAME.safetensors`, and perhaps
@@ -34,23 +52,23 @@ export interface LoadProgress {
 export interface TaskOptions {
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
-  /** What errors and the report call the file; default: the name of a `File`, the path, or `matrix`. */
+  /** What errors and the report call the file; default: the name of a `File` or of `MatrixFiles`, the path, or `matrix`. */
   name?: string;
 }
 
-/** What is found out about a matrix, unless it is said here. */
+/** What is found out about a matrix, unless it is said here; `undefined` leaves it open. */
 export interface InputOptions extends TaskOptions {
   /** Which matrix of the file: `X`, `raw/X`, or the name of a layer. Default: counts, if there are any. */
-  layer?: string;
+  layer?: string | undefined;
   /** Which column names the genes. Default: whichever fits best. */
-  geneColumn?: string;
+  geneColumn?: string | undefined;
   /**
    * Whose genes they are. Default: told by their names. `mouse` maps them to their one-to-one human orthologs, and the report says so; without
    * it a matrix of mouse is refused.
    */
-  species?: Species;
+  species?: Species | undefined;
   /** The least counts of a cell; 0 keeps all. Default: all cells, but for the empty droplets of an unfiltered matrix. */
-  minCounts?: number;
+  minCounts?: number | undefined;
 }
 
 export type Species = "human" | "mouse";

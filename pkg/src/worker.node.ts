@@ -1,6 +1,6 @@
 // The worker thread of Node.
 
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parentPort } from "node:worker_threads";
 import { Engine, Input, initSync } from "../dist/wasm/scdiva.js";
@@ -18,8 +18,6 @@ const receive = serve({
 });
 parentPort?.on("message", (message) => void receive(message));
 
-const openFiles = new FinalizationRegistry<number>((file) => closeSync(file));
-
 async function source(wire: WireSource) {
   if ("path" in wire) return fileSource(wire.path);
   if ("blob" in wire) throw new TypeError(`${wire.name}: a blob, where bytes or a path are sent`);
@@ -27,21 +25,34 @@ async function source(wire: WireSource) {
   return { size: bytes.length, read: (offset: number, length: number) => bytes.subarray(offset, offset + length) };
 }
 
+/** A file that is open only while it is read: a Zarr store has more files than a process may have open. */
 function fileSource(path: string) {
-  const file = openSync(path, "r");
-  const source = {
-    size: fstatSync(file).size,
-    read(offset: number, length: number) {
-      const bytes = new Uint8Array(length);
-      let n = 0;
-      while (n < length) {
-        const more = readSync(file, bytes, n, length - n, offset + n);
-        if (more === 0) throw new Error(`${path}: ended at byte ${offset + n}`);
-        n += more;
-      }
-      return bytes;
-    },
+  return {
+    size: system(path, () => statSync(path)).size,
+    read: (offset: number, length: number) => system(path, () => readFrom(path, offset, length)),
   };
-  openFiles.register(source, file);
-  return source;
+}
+
+function readFrom(path: string, offset: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const file = openSync(path, "r");
+  try {
+    for (let n = 0; n < length; ) {
+      const more = readSync(file, bytes, n, length - n, offset + n);
+      if (more === 0) throw new Error(`ended at byte ${offset + n}`);
+      n += more;
+    }
+  } finally {
+    closeSync(file);
+  }
+  return bytes;
+}
+
+/** What the system refuses is an error of code `io`, not of the system's own code. */
+function system<T>(path: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw Object.assign(new Error(`${path}: ${error instanceof Error ? error.message : String(error)}`), { code: "io" });
+  }
 }

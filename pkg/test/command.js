@@ -10,11 +10,11 @@ import { parse } from "./csv.js";
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 export const demo = join(root, "models/demo/pbmc_simulated.h5ad");
 
-export function annotateNatively(path) {
+export function annotateNatively(path, ...more) {
   const folder = mkdtempSync(join(tmpdir(), "scdiva-"));
   try {
     const out = join(folder, "out.csv");
-    const options = ["annotate", path, "--device", "cpu", "-o", out];
+    const options = ["annotate", path, "--device", "cpu", "-o", out, ...more];
     execFileSync("cargo", ["run", "--quiet", "--bin", "scdiva", "--", ...options], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
     return parse(readFileSync(out, "utf8"));
   } finally {

@@ -2,6 +2,8 @@ import "./style.css";
 import { type DeviceChoice, type Progress, type ScDiVa, ScDiVaError } from "scdiva";
 import { chosenDevice, loadModel, rememberDevice } from "./device";
 import { count, duration, speed } from "./format";
+import { type Choices, onChoice, showFound } from "./found";
+import { chosen, dropped, type Matrix } from "./input";
 import { page } from "./page";
 import { showResults } from "./results";
 
@@ -27,17 +29,22 @@ page.deviceChoice.addEventListener("change", () => {
   open(choice);
 });
 
-page.file.addEventListener("change", () => {
-  const file = page.file.files?.[0];
-  page.file.value = "";
-  if (file) void run(file.name, async () => file);
-});
+for (const input of [page.file, page.folder]) {
+  input.addEventListener("change", () => {
+    const matrix = input.files && chosen(input.files);
+    input.value = "";
+    if (matrix) start(matrix);
+  });
+}
 
 page.demo.addEventListener("click", () => {
-  void run("pbmc_simulated.h5ad", async (signal) => {
-    const response = await fetch(DEMO, { signal });
-    if (!response.ok) throw new ScDiVaError("network", `${DEMO.pathname}: ${response.status} ${response.statusText}`);
-    return response.blob();
+  start({
+    name: "pbmc_simulated.h5ad",
+    async input(signal) {
+      const response = await fetch(DEMO, { signal });
+      if (!response.ok) throw new ScDiVaError("network", `${DEMO.pathname}: ${response.status} ${response.statusText}`);
+      return response.blob();
+    },
   });
 });
 
@@ -54,21 +61,38 @@ addEventListener("dragleave", (event) => {
 addEventListener("drop", (event) => {
   event.preventDefault();
   page.drop.classList.remove("over");
-  const files = event.dataTransfer?.files;
-  if (files?.length === 1 && files[0]) {
-    const file = files[0];
-    void run(file.name, async () => file);
-  } else if (files && files.length > 1) {
-    showError(new ScDiVaError("argument", `${files.length} files: one at a time, please`));
-  }
+  const matrix = event.dataTransfer && dropped(event.dataTransfer);
+  if (matrix) start(matrix);
 });
 
-/** Annotates one file and shows what came of it. */
-async function run(name: string, file: (signal: AbortSignal) => Promise<Blob>): Promise<void> {
+/** The matrix on the page, and what was chosen for it. */
+let shown: { matrix: Matrix; choices: Choices } | undefined;
+
+/** Another matrix: nothing is chosen for it yet. */
+function start(matrix: Matrix): void {
   if (running) {
-    showError(new ScDiVaError("argument", `${name}: another file is being annotated; cancel it first`));
+    showError(new ScDiVaError("argument", `${matrix.name}: another file is being annotated; cancel it first`));
     return;
   }
+  page.found.hidden = true;
+  page.resultsStatus.textContent = "";
+  shown = { matrix, choices: {} };
+  void run(matrix, {}).then((done) => done && page.results.focus());
+  page.cancel.focus();
+}
+
+// The same matrix, in another way. The focus stays where the choice was made, so what came of it is said.
+onChoice((change) => {
+  if (!shown) return;
+  shown.choices = { ...shown.choices, ...change };
+  running?.abort();
+  void run(shown.matrix, shown.choices).then((done) => {
+    if (done) page.resultsStatus.textContent = "The cells were annotated again with this choice.";
+  });
+});
+
+/** Looks at a matrix, says what was found, annotates it and shows what came of it. Says whether it came so far. */
+async function run({ name, input }: Matrix, choices: Choices): Promise<boolean> {
   const controller = new AbortController();
   const { signal } = controller;
   running = controller;
@@ -78,22 +102,39 @@ async function run(name: string, file: (signal: AbortSignal) => Promise<Blob>): 
   page.runTitle.textContent = `Annotating ${name}`;
   page.progress.removeAttribute("value");
   page.progressText.textContent = "Reading …";
-  page.cancel.focus();
+  page.resultsStatus.textContent = "";
   // The page is free at once, also while the worker ends its last batch.
   const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  const options = { ...choices, name, signal };
+  let isLookedAt = false;
   const annotated = async () => {
-    const [scdiva, blob] = await Promise.all([model, file(signal)]);
-    return scdiva.annotate(blob, { name, signal, onProgress: (progress) => signal.aborted || showProgress(progress) });
+    const [scdiva, matrix] = await Promise.all([model, input(signal)]);
+    const found = await scdiva.inspect(matrix, options);
+    signal.throwIfAborted();
+    showFound(found, choices);
+    isLookedAt = true;
+    if (found.problem !== null) throw new Unusable(found.problem);
+    return scdiva.annotate(matrix, { ...options, onProgress: (progress) => signal.aborted || showProgress(progress) });
   };
   try {
     showResults(await Promise.race([annotated(), aborted]), name);
+    return true;
   } catch (error) {
     if (!(signal.aborted || (error instanceof ScDiVaError && error.code === "cancelled"))) showError(error);
+    return false;
   } finally {
-    page.run.hidden = true;
-    running = undefined;
+    // Unless another run took its place.
+    if (running === controller) {
+      page.run.hidden = true;
+      running = undefined;
+      // What stands there was found with other choices.
+      if (!isLookedAt) page.report.replaceChildren();
+    }
   }
 }
+
+/** The matrix can be read, and not be annotated as it is. */
+class Unusable extends Error {}
 
 function showProgress({ nDone, nCells, cellsPerSecond, secondsLeft }: Progress): void {
   page.progress.value = nDone / nCells;
@@ -111,7 +152,13 @@ const HELP: Partial<Record<string, string>> = {
 };
 
 function showError(error: unknown): void {
-  page.errorText.textContent = error instanceof Error ? error.message : String(error);
-  page.errorHelp.textContent = (error instanceof ScDiVaError && HELP[error.code]) || "";
+  const isUnusable = error instanceof Unusable;
+  const message = error instanceof Error ? error.message : String(error);
+  page.errorTitle.textContent = isUnusable ? "This matrix cannot be annotated as it is" : "That did not work";
+  // The command's options mean nothing on a page.
+  page.errorText.textContent = isUnusable ? message.replace(/ \(`--[^`]*`\)/g, "") : message;
+  page.errorHelp.textContent = isUnusable
+    ? "Nothing was computed. Change a choice under “What was found”, if that is the reason, and it goes on; or open another file."
+    : (error instanceof ScDiVaError && HELP[error.code]) || "";
   page.error.hidden = false;
 }

@@ -1,6 +1,6 @@
-// What was found, as tables.
+// The cell types, as tables.
 
-import type { Annotation, InputReport, NameList } from "scdiva";
+import type { Annotation } from "scdiva";
 import { count, percent, probability } from "./format";
 import { page } from "./page";
 
@@ -8,37 +8,13 @@ const N_FIRST_CELLS = 10;
 let saved: string | undefined;
 
 export function showResults(annotation: Annotation, fileName: string): void {
-  page.report.replaceChildren(...reportLines(annotation.report).map((line) => element("li", line)));
   body(page.types).replaceChildren(...typeRows(annotation));
   body(page.cells).replaceChildren(...cellRows(annotation));
   if (saved) URL.revokeObjectURL(saved);
   saved = URL.createObjectURL(annotation.csv);
   page.save.href = saved;
-  page.save.download = `${fileName.replace(/(\.(h5ad|csv|tsv|txt|gz))+$/i, "")}.scdiva.csv`;
+  page.save.download = `${fileName.replace(/(\.(h5ad|h5|loom|mtx|zarr|zip|csv|tsv|txt|gz))+$/i, "")}.scdiva.csv`;
   page.results.hidden = false;
-  page.results.focus();
-}
-
-function reportLines({ file, nCells, nGenes, matrix, notes, droplets, genes, values }: InputReport): string[] {
-  const columns = genes.columns.map((column) => `“${column.name}”`).join(", ");
-  const of = genes.nGenes < genes.nVocabulary ? "the file’s" : "the model’s";
-  const lines = [`${file}: ${count(nCells)} cells × ${count(nGenes)} genes, read from ${matrix}`, ...notes];
-  if (droplets) lines.push(`${count(droplets.nDropped)} of ${count(droplets.nBarcodes)} barcodes, those with fewer than ${count(droplets.minCounts)} counts, were left out`);
-  if (genes.species === "mouse") lines.push("Mouse mapped to human: genes were taken for their one-to-one human orthologs");
-  lines.push(`${count(genes.nMatched)} of the model’s ${count(genes.nVocabulary)} genes found by ${columns} (${percent(genes.share)} of ${of})`);
-  const say = ({ n, first }: NameList, what: string) => {
-    if (n > 0) lines.push(`${count(n)} ${what}: ${first.join(", ")}${n > first.length ? ", …" : ""}`);
-  };
-  say(genes.byAlias, "of these by a previous symbol or an alias");
-  say(genes.bySpelling, "of these in another spelling");
-  say(genes.bySuffix, "of these by the name before a number that was added to make it unique");
-  say(genes.merged, "added to another, being the same gene again");
-  say(genes.ambiguous, "left out, since the name means two genes");
-  say(genes.dates, "left out as dates, which a spreadsheet makes of genes such as SEPT2");
-  say(genes.otherGenome, "left out, being of another genome");
-  lines.push(`Values: ${values.text}`);
-  if (values.nEmptyCells > 0) lines.push(`${count(values.nEmptyCells)} of the ${count(values.nSampledCells)} cells that were looked at have no counts`);
-  return lines;
 }
 
 interface Type {

@@ -3,8 +3,9 @@
 use crate::wasm;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Component, Path};
-use tiny_http::{Header, Request, Response, Server};
+use tiny_http::{Method, Request, Server};
 
 /// The built page.
 const FOLDER: &str = "www/dist";
@@ -66,20 +67,25 @@ fn answer(request: Request, folder: &Path) -> Result<()> {
         file.push("index.html");
     }
     let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
-    let Some(opened) = inside.then(|| File::open(&file).ok()).flatten() else {
-        return Ok(request.respond(with_headers(
-            Response::from_string("not found\n").with_status_code(404),
-            "text/plain",
-        )?)?);
+    let opened = inside.then(|| File::open(&file).ok()).flatten();
+    let (status, content_type, size) = match &opened {
+        Some(opened) => ("200 OK", content_type(&file), opened.metadata()?.len()),
+        None => ("404 Not Found", "text/plain", 0),
     };
-    Ok(request.respond(with_headers(Response::from_file(opened), content_type(&file))?)?)
-}
-
-fn with_headers<R: std::io::Read>(mut response: Response<R>, content_type: &str) -> Result<Response<R>> {
-    for (name, value) in HEADERS.into_iter().chain([("Content-Type", content_type)]) {
-        response.add_header(Header::from_bytes(name, value).map_err(|()| anyhow!("{name}: no header"))?);
+    let mut head = format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {size}\r\n");
+    for (name, value) in HEADERS {
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    Ok(response)
+    // Written by hand because tiny_http does not let a response close its connection, and sometimes queues a new connection behind one that a
+    // browser keeps open: the page would wait for a file that never comes.
+    head.push_str("Connection: close\r\n\r\n");
+    let is_head = *request.method() == Method::Head;
+    let mut out = request.into_writer();
+    out.write_all(head.as_bytes())?;
+    if let Some(mut opened) = opened.filter(|_| !is_head) {
+        io::copy(&mut opened, &mut out)?;
+    }
+    Ok(out.flush()?)
 }
 
 fn content_type(file: &Path) -> &'static str {

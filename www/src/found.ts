@@ -1,0 +1,81 @@
+// What was found in a matrix, in sentences, and what can be chosen instead.
+
+import type { InputOptions, Inspection, NameList, Species } from "scdiva";
+import { count, percent } from "./format";
+import { page } from "./page";
+
+/** What a visitor says instead of what was found. */
+export type Choices = Pick<InputOptions, "layer" | "species" | "minCounts">;
+
+/** A number is typed digit by digit, and stepped through. */
+const PAUSE_MS = 700;
+/** More columns of the cells than this are not named. */
+const N_COLUMNS = 8;
+
+export function showFound(found: Inspection, choices: Choices): void {
+  page.report.replaceChildren(
+    ...lines(found).map((line) => {
+      const item = document.createElement("li");
+      item.textContent = line;
+      return item;
+    }),
+  );
+  const { matrices, matrix, recognition, droplets } = found;
+  page.layer.replaceChildren(...matrices.map((name) => new Option(name, name, false, name === matrix)));
+  page.layerChoice.hidden = matrices.length < 2;
+  page.species.replaceChildren(
+    new Option(`as recognised: ${recognition.species ?? "not told by the names"}`, ""),
+    new Option("human", "human"),
+    new Option("mouse", "mouse"),
+  );
+  page.species.value = choices.species ?? "";
+  page.minCounts.value = String(choices.minCounts ?? droplets?.minCounts ?? "");
+  page.minCountsChoice.hidden = !droplets && choices.minCounts === undefined;
+  page.found.hidden = false;
+}
+
+/** Calls `changed` with each choice that is made. */
+export function onChoice(changed: (change: Choices) => void): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  page.layer.addEventListener("change", () => changed({ layer: page.layer.value }));
+  page.species.addEventListener("change", () => changed({ species: (page.species.value || undefined) as Species }));
+  page.minCounts.addEventListener("change", () => {
+    clearTimeout(timer);
+    if (!page.minCounts.reportValidity()) return;
+    const { value, valueAsNumber } = page.minCounts;
+    timer = setTimeout(() => changed({ minCounts: value === "" ? undefined : valueAsNumber }), PAUSE_MS);
+  });
+}
+
+function lines({ file, format, nCells, nGenes, matrix, notes, droplets, genes, values, cellColumns, embeddings }: Inspection): string[] {
+  const lines = [`${file}: ${count(nCells)} cells × ${count(nGenes)} genes, ${format}, read from ${matrix}`, ...notes];
+  if (droplets) lines.push(`${count(droplets.nDropped)} of ${count(droplets.nBarcodes)} barcodes, those with fewer than ${count(droplets.minCounts)} counts, were left out`);
+  if (genes) {
+    const { species } = genes.recognition;
+    if (genes.species === "mouse") lines.push("Mouse mapped to human: genes were taken for their one-to-one human orthologs");
+    if (species?.includes(" and ")) lines.push(`Genes of ${species}: only those of human are used, and the cells of another species get labels that mean nothing`);
+    const columns = genes.columns.map((column) => `“${column.name}”`).join(", ");
+    const of = genes.nGenes < genes.nVocabulary ? "the file’s" : "the model’s";
+    lines.push(`${count(genes.nMatched)} of the model’s ${count(genes.nVocabulary)} genes found by ${columns} (${percent(genes.share)} of ${of})`);
+    const say = ({ n, first }: NameList, what: string) => {
+      if (n > 0) lines.push(`${count(n)} ${what}: ${first.join(", ")}${n > first.length ? ", …" : ""}`);
+    };
+    say(genes.byAlias, "of these by a previous symbol or an alias");
+    say(genes.bySpelling, "of these in another spelling");
+    say(genes.bySuffix, "of these by the name before a number that was added to make it unique");
+    say(genes.merged, "added to another, being the same gene again");
+    say(genes.ambiguous, "left out, since the name means two genes");
+    say(genes.dates, "left out as dates, which a spreadsheet makes of genes such as SEPT2");
+    say(genes.otherGenome, "left out, being of another genome");
+  }
+  if (values) {
+    lines.push(`Values: ${values.text}`);
+    if (values.nEmptyCells > 0) lines.push(`${count(values.nEmptyCells)} of the ${count(values.nSampledCells)} cells that were looked at have no counts`);
+  }
+  const columns = cellColumns.map(({ name, nCategories }) => (nCategories === null ? name : `${name} (${count(nCategories)} values)`));
+  const more = columns.length > N_COLUMNS ? ` and ${count(columns.length - N_COLUMNS)} more` : "";
+  const parts = [columns.slice(0, N_COLUMNS).join(", ") + more, embeddings.length > 0 ? `the embeddings ${embeddings.join(", ")}` : ""];
+  const said = parts.filter(Boolean).join("; ");
+  if (said) lines.push(`Of its cells the file also says: ${said}`);
+  return lines;
+}
