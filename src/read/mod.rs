@@ -1,6 +1,7 @@
 //! Readers: one file a format. They take a [`Source`], so that the same code reads files, bytes and a browser's blobs.
 
 mod anndata;
+mod blocks;
 mod column;
 mod container;
 #[cfg(not(target_arch = "wasm32"))]

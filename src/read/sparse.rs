@@ -1,10 +1,11 @@
 //! Compressed sparse matrices in a container: CSR as it lies, CSC turned into rows a block at a time.
 
+use super::blocks::LastBlock;
 use super::container::{Array, Container, Kind};
 use crate::cells::SparseRows;
 use crate::error::Result;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What a block of rows of a CSC matrix may take in memory. In a browser 4 GiB is all there is.
 const MAX_BLOCK_SIZE: usize = if usize::BITS == 32 { 1 << 28 } else { 1 << 30 };
@@ -100,8 +101,7 @@ pub(super) struct Turned {
     indptr: Vec<usize>,
     /// `[n_cells + 1]`: where each cell would start if the values stood by rows.
     offsets: Vec<usize>,
-    /// The block that was made last, and its first cell.
-    block: Mutex<(usize, Arc<SparseRows>)>,
+    block: LastBlock,
 }
 
 impl Turned {
@@ -117,7 +117,7 @@ impl Turned {
             sparse,
             indptr,
             offsets,
-            block: Mutex::new((0, Arc::new(SparseRows::default()))),
+            block: LastBlock::default(),
         };
         for piece in pieces(turned.sparse.n_values) {
             for cell in turned.cells(piece)? {
@@ -135,27 +135,7 @@ impl Turned {
     }
 
     pub(super) fn rows(&self, cells: Range<usize>) -> Result<SparseRows> {
-        let mut rows = SparseRows {
-            offsets: vec![0],
-            ..SparseRows::default()
-        };
-        let mut last = self.block.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = cells.start;
-        while next < cells.end {
-            let (first, block) = &*last;
-            if !(*first..first + block.n_rows()).contains(&next) {
-                *last = (next, Arc::new(self.turn(next)?));
-                continue;
-            }
-            let end = cells.end.min(first + block.n_rows());
-            let part = block.slice(next - first..end - first);
-            let before = rows.genes.len();
-            rows.offsets.extend(part.offsets[1..].iter().map(|offset| before + offset));
-            rows.genes.extend(part.genes);
-            rows.values.extend(part.values);
-            next = end;
-        }
-        Ok(rows)
+        self.block.rows(cells, |first| self.turn(first))
     }
 
     /// As many rows from `first` on as a block may hold, at least one, in one pass over the file.

@@ -1,22 +1,21 @@
 //! Cells that are the columns of a table, turned into rows a block at a time.
 
+use super::super::blocks::LastBlock;
 use super::Rows;
 use super::number::Numbers;
 use crate::cells::SparseRows;
 use crate::error::{Error, Result};
 use std::ops::{ControlFlow, Range};
-use std::sync::{Mutex, PoisonError};
 
 /// Values of a block: 256 MiB.
 const MAX_BLOCK_LEN: usize = 1 << 25;
 
-/// Where the values of each cell would stand if they stood by cells, and the block that was made last.
+/// Where the values of each cell would stand if they stood by cells.
 #[derive(Debug)]
 pub(super) struct Turned {
     /// `[n_cells + 1]`
     offsets: Vec<usize>,
-    /// Its first cell and its rows.
-    block: Mutex<(usize, SparseRows)>,
+    block: LastBlock,
 }
 
 impl Turned {
@@ -31,7 +30,7 @@ impl Turned {
         }));
         Self {
             offsets,
-            block: Mutex::default(),
+            block: LastBlock::default(),
         }
     }
 
@@ -41,29 +40,7 @@ impl Turned {
 
     /// Some cells; the first stands in column `first_column`.
     pub(super) fn read(&self, rows: &Rows, numbers: &Numbers, first_column: usize, cells: Range<usize>) -> Result<SparseRows> {
-        let mut found = SparseRows {
-            offsets: vec![0],
-            ..SparseRows::default()
-        };
-        let mut last = self.block.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = cells.start;
-        while next < cells.end {
-            let (first, block) = &*last;
-            if !(*first..first + block.n_rows()).contains(&next) {
-                // Freed first, so that there is never more than one.
-                *last = (0, SparseRows::default());
-                *last = (next, self.turn(rows, numbers, first_column, next)?);
-                continue;
-            }
-            let end = cells.end.min(first + block.n_rows());
-            let part = block.slice(next - first..end - first);
-            let before = found.genes.len();
-            found.offsets.extend(part.offsets[1..].iter().map(|offset| before + offset));
-            found.genes.extend(part.genes);
-            found.values.extend(part.values);
-            next = end;
-        }
-        Ok(found)
+        self.block.rows(cells, |first| self.turn(rows, numbers, first_column, first))
     }
 
     /// As many cells from `first` on as a block may hold, at least one, in one pass over the file.
