@@ -292,7 +292,7 @@ fn open_one(
         Err(Error::file(
             name,
             "byte 0",
-            format_args!("{what}; wanted .h5ad, .csv or .tsv"),
+            format_args!("{what}; wanted .h5ad, .h5, .mtx, .loom, .zarr, .csv or .tsv"),
         ))
     };
     if source.size() == 0 {

@@ -103,7 +103,7 @@ impl Text {
             return wrong(1, "text as UTF-16; save it as UTF-8, or as .csv");
         }
         if head.contains(&0) {
-            return wrong(1, "not a text file; wanted .h5ad, .csv or .tsv");
+            return wrong(1, "not a text file; wanted .h5ad, .h5, .mtx, .loom, .zarr, .csv or .tsv");
         }
         let mut rest = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
         if rest.starts_with(b"%%MatrixMarket") {
