@@ -150,6 +150,25 @@ fn parts_join_to_the_whole_in_any_order() {
 }
 
 #[test]
+fn merged_parts_of_a_table_with_genes_in_rows_make_an_h5ad() {
+    let place = Place::telling();
+    let input = fixture("genes_by_cells.csv.gz");
+    let part = place.text("part");
+    place.run(&["annotate", &input, "-o", &part, "--shard", "1/1"]).assert_code(0);
+    let (merged, whole) = (place.text("merged.h5ad"), place.text("whole.h5ad"));
+    let merge = ["merge", &part, "-o", &merged];
+    place
+        .run(&merge)
+        .assert_error(&["an .h5ad needs the input", "`--input INPUT`"]);
+    place.run(&[&merge[..], &["--input", &input]].concat()).assert_code(0);
+    place.run(&["annotate", &input, "-o", &whole]).assert_code(0);
+    assert_eq!(read(&place, "merged.h5ad"), read(&place, "whole.h5ad"));
+    place
+        .run(&[&merge[..], &["--input", &fixture("cells_by_genes.csv")]].concat())
+        .assert_error(&["cells_by_genes.csv", "not the matrix that the parts are of"]);
+}
+
+#[test]
 fn a_journal_of_another_run_is_refused_and_kept() {
     let (place, input) = place(600);
     let output = place.text("out");

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::output::OutputPath;
 use super::results::{Format, ResultArgs};
 use super::run::RunArgs;
-use super::session::io_error;
+use super::session::{Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
 use scdiva::run::{Journal, Parts, Results};
@@ -35,7 +35,7 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    pub(super) fn run(self) -> Result<Outcome> {
+    pub(super) fn run(self, session: &Session) -> Result<Outcome> {
         let inputs: Vec<&Path> = self.parts.iter().chain(&self.input).map(PathBuf::as_path).collect();
         let output = OutputPath::check(&self.output, &inputs)?;
         let start = Instant::now();
@@ -52,6 +52,13 @@ impl Merge {
         let format = Format::of(&self.output)?;
         self.results.check(format, Some(&output), &RunArgs::default())?;
         let matrix = match &self.input {
+            None if format == Format::H5ad => {
+                return Err(Error::Argument {
+                    operation: "merge",
+                    argument: "input",
+                    problem: "an .h5ad needs the input: wanted `--input INPUT` too".to_owned(),
+                });
+            }
             None => None,
             Some(input) => {
                 let files = Files::from_path(input)?;
@@ -59,10 +66,20 @@ impl Merge {
                     let problem = format!("not the matrix that the parts are of, {}", results.header().input.file);
                     return Err(Error::file(input.display(), "content", problem));
                 }
-                Some(read::open(&files, &self.how.open_options(), None)?)
+                // The genes of the model tell the genes of a table from its cells.
+                let model = session.model_files()?;
+                let vocabulary = model.vocabulary(&model.config()?)?;
+                Some(read::open(&files, &self.how.open_options(), vocabulary.as_ref())?)
             }
         };
         let n_cells = results.header().input.n_cells;
+        if let Some(matrix) = matrix.as_deref().filter(|matrix| matrix.n_cells() != n_cells) {
+            let problem = format!(
+                "{} cells, but the parts have {n_cells}; wanted the same --layer, --min-counts and --model as for the parts",
+                matrix.n_cells()
+            );
+            return Err(Error::file(matrix.file(), "cells", problem));
+        }
         let whole = self.results.whole(matrix.as_deref(), n_cells, format)?;
         let original = match (&matrix, format) {
             (Some(matrix), Format::H5ad) => {

@@ -63,7 +63,7 @@ pub(crate) fn main() -> ExitCode {
         match command {
             Command::Annotate(command) => command.run(&session).await,
             Command::Embed(command) => command.run(&session).await,
-            Command::Merge(command) => command.run(),
+            Command::Merge(command) => command.run(&session),
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,
             Command::Inspect(command) => command.run(&session),

@@ -183,7 +183,7 @@ impl ResultArgs {
                 _ => Err(Error::Argument {
                     operation: "write",
                     argument: "output",
-                    problem: "an .h5ad needs the input: wanted `--input` too".to_owned(),
+                    problem: "an .h5ad must be a file, and be made of one".to_owned(),
                 }),
             };
         }
