@@ -73,7 +73,9 @@ impl File {
         let size = source.size();
         let blocks = BlockCacheStorage::new(Arc::new(SourceStorage(source)), BLOCK_SIZE, N_BLOCKS);
         let storage = BlockCacheStorage::new(Arc::new(blocks), PAGE_SIZE, N_PAGES);
-        let mut options = OpenOptions::default().with_max_read_bytes(MAX_READ_SIZE);
+        let most = size.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_ALLOWED);
+        let most_at_once = usize::try_from(most).unwrap_or(MAX_READ_SIZE).min(MAX_READ_SIZE);
+        let mut options = OpenOptions::default().with_max_read_bytes(most_at_once);
         options.filter_registry = Some(filters::registry());
         let file = Hdf5File::from_storage_with_options(Arc::new(storage), options)
             .map_err(|error| explain(name, "HDF5 superblock", error))?;
@@ -84,7 +86,7 @@ impl File {
         }
         Ok(Self {
             name: name.into(),
-            most: size.saturating_mul(MAX_RATIO).saturating_add(ALWAYS_ALLOWED),
+            most,
             file,
         })
     }
