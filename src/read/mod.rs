@@ -238,7 +238,7 @@ fn open_several(
             }
             Ok(Box::new(Mtx::open(whole, entries.clone(), features, barcodes)?))
         }
-        ([], [(name, source)], []) => open_one(name, source, options, vocabulary),
+        ([], [(name, source)], []) => open_one(&format!("{whole}/{name}"), source, options, vocabulary),
         ([], [], []) if files.iter().any(|(name, _)| zarr::is_metadata(name)) => Err(Error::file(
             whole,
             "obs, var",
