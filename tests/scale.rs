@@ -112,6 +112,7 @@ fn the_scripts_of_the_nextflow_file_give_what_one_run_gives() {
         ("matrix", input.as_str()),
         ("parts", &parts.join(" ")),
         ("params.out", "out.csv"),
+        ("params.merge_options", ""),
     ];
     assert!(shell(&script(nextflow, "merge", &variables)).status().unwrap().success());
     assert_eq!(fs::read_to_string(place.path("out.csv")).unwrap(), whole);

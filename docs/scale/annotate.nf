@@ -5,7 +5,9 @@
 params.matrix = null
 params.out = 'cell_types.parquet'
 params.shards = 16
+// What `scdiva annotate` and `scdiva merge` are told besides: `--model DIR` belongs to both, `--vote` to the latter.
 params.options = ''
+params.merge_options = ''
 
 process annotate {
     tag "${shard}/${params.shards}"
@@ -37,7 +39,7 @@ process merge {
 
     script:
     """
-    scdiva merge ${parts} -o ${params.out} --input ${matrix}
+    scdiva merge ${parts} -o ${params.out} --input ${matrix} ${params.merge_options}
     """
 }
 

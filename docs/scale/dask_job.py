@@ -61,6 +61,8 @@ def main():
     if cluster:
         cluster.close()
     merge = [arguments.scdiva, "merge", *map(str, parts), "-o", str(arguments.output), "--input", str(matrix)]
+    if "--model" in options:
+        merge += ["--model", options[options.index("--model") + 1]]
     subprocess.run(merge, check=True)
 
 

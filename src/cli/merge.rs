@@ -59,8 +59,7 @@ impl Merge {
                     problem: "an .h5ad needs the input: wanted `--input INPUT` too".to_owned(),
                 });
             }
-            None => None,
-            Some(input) => {
+            Some(input) if format == Format::H5ad || self.results.groups.is_some() => {
                 let files = Files::from_path(input)?;
                 if files.fingerprint()? != results.header().input.fingerprint {
                     let problem = format!("not the matrix that the parts are of, {}", results.header().input.file);
@@ -71,6 +70,8 @@ impl Merge {
                 let vocabulary = model.vocabulary(&model.config()?)?;
                 Some(read::open(&files, &self.how.open_options(), vocabulary.as_ref())?)
             }
+            // What is not needed is not opened.
+            _ => None,
         };
         let n_cells = results.header().input.n_cells;
         if let Some(matrix) = matrix.as_deref().filter(|matrix| matrix.n_cells() != n_cells) {
