@@ -116,14 +116,14 @@ impl Annotate {
             Ok(vec![Job { input, output, format }])
         };
         if self.in_place {
-            let job = |&input: &&Path| {
+            let job = |input| {
                 Ok(Job {
-                    input: self.inputs.iter().map(PathBuf::as_path).find(|path| *path == input),
+                    input: Some(input),
                     output: Some(OutputPath::check(input, &[])?),
                     format: Format::H5ad,
                 })
             };
-            return inputs.iter().map(job).collect();
+            return inputs.into_iter().map(job).collect();
         }
         match (inputs.as_slice(), &self.output) {
             ([], _) => one(None),
@@ -145,16 +145,16 @@ impl Annotate {
                 }
                 std::fs::create_dir_all(folder).map_err(io_error(folder))?;
                 let results = results_in(folder, &self.inputs, self.format)?;
-                let job = |(&input, result): (&&'_ Path, PathBuf)| {
+                let job = |(input, result): (_, PathBuf)| {
                     let output = OutputPath::check(&result, &inputs)?;
                     self.results.check(self.format, Some(&output), &self.run)?;
                     Ok(Job {
-                        input: self.inputs.iter().map(PathBuf::as_path).find(|path| *path == input),
+                        input: Some(input),
                         output: Some(output),
                         format: self.format,
                     })
                 };
-                inputs.iter().zip(results).map(job).collect()
+                inputs.iter().copied().zip(results).map(job).collect()
             }
         }
     }

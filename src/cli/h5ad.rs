@@ -28,9 +28,11 @@ impl<'a> Original<'a> {
     /// # Errors
     /// [`Error::File`] for an `.h5ad` of which droplets are left out: its rows are not the run's.
     pub(super) fn of(input: Option<&'a Path>, matrix: &'a dyn CellMatrix) -> Result<Self> {
-        match (input, matrix.droplets()) {
-            (Some(path), None) if matrix.format() == H5AD => Ok(Self::H5ad(path)),
-            (Some(_), Some(_)) if matrix.format() == H5AD => {
+        // One in a folder or an archive is called by its place there: a file of its own is made of it.
+        let own = input.filter(|path| matrix.format() == H5AD && matrix.file() == path.display().to_string());
+        match (own, matrix.droplets()) {
+            (Some(path), None) => Ok(Self::H5ad(path)),
+            (Some(_), Some(_)) => {
                 let problem = "empty droplets were left out, so results do not fit its rows; give `--min-counts 0`, or write another format";
                 Err(Error::file(matrix.file(), "obs", problem))
             }
