@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
-STEPS = ("prepare", "pretrain", "finetune", "export", "evaluate", "demo")
+STEPS = ("prepare", "pretrain", "finetune", "folds", "calibrate", "export", "evaluate", "demo")
 
 
 def main() -> None:
@@ -43,6 +43,14 @@ def main() -> None:
             from .finetune import finetune
 
             finetune(config, arguments.run)
+        elif step == "folds":
+            from .folds import folds
+
+            folds(config, arguments.data, arguments.run)
+        elif step == "calibrate":
+            from .calibrate import calibrate
+
+            calibrate(config, arguments.run)
         elif step == "export":
             from .export import export
 
@@ -50,7 +58,7 @@ def main() -> None:
         elif step == "evaluate":
             from .evaluate import evaluate
 
-            evaluate(config, arguments.data, folder)
+            evaluate(config, arguments.data, arguments.run, folder)
         elif step == "demo":
             from .demo import simulate
 

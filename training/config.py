@@ -62,6 +62,8 @@ class StageConfig:
     scored_positions: int = 0  # reconstruction: masked positions a step whose loss is computed
     value_weight: float = 10.0  # reconstruction: weight of the value loss (the paper's 10)
     class_balance: float = 0.0  # fine-tuning: 0 draws cells as they come, 1 every type equally often
+    gene_efficiency: float = 0.0  # at most this sd of the log of what a platform sees of a gene, drawn anew for every cell
+    runs: int = 1  # trainings from the same start, each on batches of its own; their averages are averaged
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class LabelConfig:
 
     name: str
     ontology_id: str
-    prior: float = 0.0  # log odds added to the head's bias on export
+    tissues: tuple[str, ...] = ()  # those whose cells may have this label, where the user says or the data tell the tissue
+    mistaken_in: tuple[str, ...] = ()  # tissues that have no such cells but some that resemble them: no sign of another tissue
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,16 @@ class CheckConfig:
 
 
 @dataclass(frozen=True)
+class FoldConfig:
+    """A training from the same pretrained encoder that leaves something out: a study, to be scored on it, or types, to see how
+    cells of a type that the head does not have are answered."""
+
+    name: str
+    without_set: str = ""
+    without_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides what a training run computes."""
 
@@ -117,25 +130,28 @@ class Config:
     labels: tuple[LabelConfig, ...]
     sets: tuple[SetConfig, ...]
     checks: tuple[CheckConfig, ...]
+    folds: tuple[FoldConfig, ...] = ()
 
 
 def read_config(path: Path) -> Config:
     """Read a configuration; refuse labels that the head does not have."""
     raw = tomllib.loads(path.read_text())
-    labels = tuple(LabelConfig(**entry) for entry in raw["labels"])
+    labels = tuple(LabelConfig(**_tuples(entry)) for entry in raw["labels"])
     known = {label.name for label in labels}
     sets = tuple(_read_set(entry, known, path) for entry in raw["sets"])
-    checks = tuple(
-        CheckConfig(**{**entry, "exclude_columns": tuple(entry.get("exclude_columns", ()))}) for entry in raw["checks"]
-    )
-    vocabulary = {key: tuple(value) if isinstance(value, list) else value for key, value in raw["vocabulary"].items()}
+    checks = tuple(CheckConfig(**_tuples(entry)) for entry in raw["checks"])
+    folds = tuple(FoldConfig(**_tuples(entry)) for entry in raw.get("folds", ()))
+    if unknown := {name for fold in folds for name in fold.without_labels} - known:
+        raise ValueError(f"{path}: [[folds]] leave out {sorted(unknown)}, which are not in [[labels]]")
+    if unknown := {fold.without_set for fold in folds} - {entry.file for entry in sets} - {""}:
+        raise ValueError(f"{path}: [[folds]] leave out {sorted(unknown)}, which are not in [[sets]]")
     return Config(
         seed=raw["seed"],
         threads=raw["threads"],
         pooling=raw["pooling"],
         head_size=raw["head_size"],
         model=ModelConfig(**raw["model"]),
-        vocabulary=VocabularyConfig(**vocabulary),
+        vocabulary=VocabularyConfig(**_tuples(raw["vocabulary"])),
         augment=AugmentConfig(**raw["augment"]),
         pretrain=StageConfig(**raw["pretrain"]),
         warm=StageConfig(**raw["warm"]),
@@ -144,7 +160,12 @@ def read_config(path: Path) -> Config:
         labels=labels,
         sets=sets,
         checks=checks,
+        folds=folds,
     )
+
+
+def _tuples(entry: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
 def _read_set(entry: dict, known: set[str], path: Path) -> SetConfig:

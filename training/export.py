@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from . import reference
+from .calibrate import CALIBRATION
 from .config import Config, ModelConfig
 from .genes import Vocabulary, read_vocabulary
 from .model import MASK, PAD, Head, ScDiVa, model_state
@@ -26,7 +28,9 @@ def export(config: Config, run: Path, folder: Path) -> None:
     model = ScDiVa(config.model, vocabulary.size)
     model.load_state_dict({key.removeprefix("model."): t for key, t in average.items() if key.startswith("model.")})
     head = {key.removeprefix("head.mlp."): tensor for key, tensor in average.items() if key.startswith("head.")}
-    head["2.bias"] = head["2.bias"] + torch.tensor([label.prior for label in config.labels])
+    calibration = json.loads((run / CALIBRATION).read_text())
+    for name in ("2.weight", "2.bias"):
+        head[name] = head[name] / calibration["temperature"]
     (folder / "heads").mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(_config_json(config.model, vocabulary), indent=2) + "\n")
     (folder / "model.safetensors").write_bytes(save(_half(model_state(model))))
@@ -35,12 +39,23 @@ def export(config: Config, run: Path, folder: Path) -> None:
         "labels": json.dumps([label.name for label in config.labels]),
         "ontology_ids": json.dumps([label.ontology_id for label in config.labels]),
         "pooling": config.pooling,
+        "min_probability": f"{calibration['min_probability']:.3f}",
+        "tissues": json.dumps(_by_tissue((label.name, label.tissues) for label in config.labels)),
+        "tissue_ambiguous": json.dumps(_by_tissue((label.name, label.mistaken_in) for label in config.labels)),
     }
     (folder / "heads" / "cell_types.safetensors").write_bytes(save(_half(head), metadata))
     shutil.copyfile(run / "vocab.tsv", folder / "vocab.tsv")
     check(config, folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {size / 2**20:.2f} MiB")
+
+
+def _by_tissue(labels: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, tissues in labels:
+        for tissue in tissues:
+            found.setdefault(tissue, []).append(name)
+    return found
 
 
 def _config_json(model: ModelConfig, vocabulary: Vocabulary) -> dict:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from .cells import Augmenter, CountSet, Tokenizer, normalised
-from .config import Config, StageConfig
+from .config import Config
 from .genes import read_vocabulary
 from .model import Head, ScDiVa
 from .optimise import Batch, Batches, Run, evenly, load_sets
@@ -19,23 +19,43 @@ from .pretrain import masked_loss
 
 
 def finetune(config: Config, run: Path) -> None:
-    """Write `warm.pt`, `finetune.pt`, `decode.pt` and their loss curves to `run`; the last is what is exported."""
+    """Write `warm-N.pt`, `finetune-N.pt`, `decode.pt` and their loss curves to `run`; the last is what is exported."""
+    sets = load_sets(config, run)
+    vote(sets, config)
+    modules = learn_labels(config, run, run, sets)
+
+    # The encoder has moved under the reconstruction heads. They, and what stands for a hidden gene, learn to fit it again. None
+    # of them takes part in the pass over a clean cell: every answer of the annotation head stays as it is.
+    reconstructing = ("model.gene_head", "model.value_head", "model.gene_mask_emb", "model.value_mask_emb")
+    for parameter_name, parameter in modules.named_parameters():
+        parameter.requires_grad_(parameter_name.startswith(reconstructing))
+    stage = config.decode
+    batches = Batches(
+        config,
+        sets,
+        evenly(sets, config),
+        Tokenizer(read_vocabulary(run / "vocab.tsv"), config.model, stage.max_genes),
+        Augmenter(config.augment, np.load(run / "variability.npy")),
+        stage.tokens_per_batch,
+    )
+
+    def reconstruction(batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        return masked_loss(modules["model"], batch, stage.scored_positions, stage.value_weight)
+
+    Run("decode", stage, modules, run).fit(batches, 4, reconstruction)
+
+
+def learn_labels(config: Config, run: Path, out: Path, sets: list[CountSet]) -> nn.ModuleDict:
+    """Encoder and head after both label stages. `run` has the pretrained encoder; checkpoints and curves go to `out`."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed + 1)
     vocabulary = read_vocabulary(run / "vocab.tsv")
+    variability = np.load(run / "variability.npy")
     model = ScDiVa(config.model, vocabulary.size)
     head = Head(config.model, config.pooling, config.head_size, len(config.labels))
-    modules = {"model": model, "head": head}
+    modules = nn.ModuleDict({"model": model, "head": head})
     average = torch.load(run / "pretrain.pt", weights_only=True)["average"]
     model.load_state_dict({key.removeprefix("model."): tensor for key, tensor in average.items()})
-
-    sets = load_sets(config, run)
-    vote(sets, config)
-    augmenter = Augmenter(config.augment, np.load(run / "variability.npy"))
-
-    def batches(stage: StageConfig, probabilities: list[np.ndarray]) -> Batches:
-        tokenizer = Tokenizer(vocabulary, config.model, stage.max_genes)
-        return Batches(config, sets, probabilities, tokenizer, augmenter, stage.tokens_per_batch)
 
     # Without layers a step costs a twentieth: gene embedding, [LAT] and head first learn what a bag of genes can tell, in many
     # passes over the cells; then the whole network goes on from there.
@@ -46,22 +66,20 @@ def finetune(config: Config, run: Path) -> None:
             loss, right = label_loss(head(hidden, batch.attended), batch.allowed)
             return loss, {"label": loss.item(), "right": right.item()}
 
-        # "slow": the encoder learns at `learning_rate`, the fresh head at `head_learning_rate`.
-        stage_run = Run(name, stage, modules, run, slow="model.")
-        stage_run.fit(batches(stage, drawing(sets, config, stage.class_balance)), number, annotation)
-        stage_run.modules.load_state_dict(stage_run.average)
-
-    # The encoder has moved under the reconstruction heads. They, and what stands for a hidden gene, learn to fit it again. None
-    # of them takes part in the pass over a clean cell: every answer of the annotation head stays as it is.
-    reconstructing = ("model.gene_head", "model.value_head", "model.gene_mask_emb", "model.value_mask_emb")
-    for parameter_name, parameter in nn.ModuleDict(modules).named_parameters():
-        parameter.requires_grad_(parameter_name.startswith(reconstructing))
-    stage = config.decode
-
-    def reconstruction(batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        return masked_loss(model, batch, stage.scored_positions, stage.value_weight)
-
-    Run("decode", stage, modules, run).fit(batches(stage, evenly(sets, config)), 4, reconstruction)
+        tokenizer = Tokenizer(vocabulary, config.model, stage.max_genes)
+        augmenter = Augmenter(config.augment, variability, stage.gene_efficiency)
+        drawn = drawing(sets, config, stage.class_balance)
+        batches = Batches(config, sets, drawn, tokenizer, augmenter, stage.tokens_per_batch)
+        start = {key: tensor.clone() for key, tensor in modules.state_dict().items()}
+        averages = []
+        for repeat in range(stage.runs):
+            modules.load_state_dict(start)
+            # "slow": the encoder learns at `learning_rate`, the fresh head at `head_learning_rate`.
+            stage_run = Run(f"{name}-{repeat}", stage, modules, out, slow="model.")
+            stage_run.fit(batches, number + 10 * repeat, annotation)
+            averages.append(stage_run.average)
+        modules.load_state_dict({key: torch.stack([one[key] for one in averages]).mean(0) for key in start})
+    return modules
 
 
 def vote(sets: list[CountSet], config: Config) -> None:

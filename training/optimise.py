@@ -92,8 +92,8 @@ class Batches:
 class Run:
     """An optimisation that can be killed at any time and goes on from its last checkpoint."""
 
-    def __init__(self, name: str, stage: StageConfig, modules: dict[str, nn.Module], folder: Path, slow: str = "") -> None:
-        self.name, self.stage, self.modules = name, stage, nn.ModuleDict(modules)
+    def __init__(self, name: str, stage: StageConfig, modules: nn.ModuleDict, folder: Path, slow: str = "") -> None:
+        self.name, self.stage, self.modules = name, stage, modules
         self.path = folder / f"{name}.pt"
         self.log = folder / f"{name}.jsonl"
         self.average = {key: tensor.detach().clone() for key, tensor in self.modules.state_dict().items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .cells import Augmenter, CountSet, Tokenizer, normalised
@@ -41,7 +41,7 @@ def pretrain(config: Config, run: Path) -> None:
         value, figures = masked_loss(model, batch, stage.scored_positions, stage.value_weight)
         return value, figures
 
-    Run("pretrain", stage, {"model": model}, run).fit(batches, 1, loss)
+    Run("pretrain", stage, nn.ModuleDict({"model": model}), run).fit(batches, 1, loss)
 
 
 def masked_loss(model: ScDiVa, batch: Batch, most: int, value_weight: float) -> tuple[Tensor, dict[str, float]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
+from safetensors.numpy import load_file, save_file
 
+from training.calibrate import calibration_error, fit_temperature, softmax
 from training.cells import Augmenter, Tokenizer
 from training.config import Config, read_config
 from training.genes import GeneTable, Vocabulary, read_hgnc, read_vocabulary
+from training.yardsticks import METHODS, log_normalised
 
 MINI = Path(__file__).with_name("mini.toml")
+PROGRAMS = [Path(__file__).parent.parent / "target" / profile / "scdiva" for profile in ("release", "debug")]
 HGNC = """symbol\tstatus\tlocus_type\talias_symbol\tprev_symbol\tensembl_gene_id
 AAA\tApproved\tgene with protein product\t"shared|only_a|BBB"\told_a\tENSG01
 BBB\tApproved\tgene with protein product\t"shared|old_a"\t\tENSG02
@@ -61,19 +68,76 @@ def test_thinning_never_adds_counts() -> None:
 
 def test_two_steps_export_and_agree_with_float64(tmp_path: Path) -> None:
     """The whole road on made-up data; `export` itself raises when torch and the reference differ by 2e-4 of RMS."""
+    _train(_tiny(tmp_path), tmp_path)
+    written = {path.name for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert written == {"config.json", "model.safetensors", "vocab.tsv", "cell_types.safetensors"}
+
+
+def test_the_command_runs_what_was_exported(tmp_path: Path) -> None:
+    """`scdiva forward` on both backends against torch."""
+    name = os.environ.get("SCDIVA") or next((str(p) for p in PROGRAMS if p.exists()), None)
+    if name is None:
+        pytest.skip("NOT TESTED against the command: there is no target/*/scdiva; run `cargo build` first, or set SCDIVA")
     config = _tiny(tmp_path)
+    _train(config, tmp_path)
+    from training.export import load
+
+    model, _ = load(config, tmp_path / "model")
+    random = np.random.default_rng(2)
+    ids = np.stack([random.permutation(100)[:20] for _ in range(3)]) + 2
+    values = random.uniform(0.1, 4.0, ids.shape).astype(np.float32)
+    masked = random.random(ids.shape) < 0.3
+    save_file(
+        {"gene_ids": ids.astype(np.int64), "values": values, "masked": masked.astype(np.uint8)}, tmp_path / "in.safetensors"
+    )
+    with torch.no_grad():
+        tensors = (torch.from_numpy(ids), torch.from_numpy(values), torch.ones(ids.shape, dtype=torch.bool))
+        hidden = model(*tensors, torch.from_numpy(masked))
+        expected = {"latent": hidden[:, 0], "hidden": hidden[:, 1:]}
+        expected |= {"gene_logits": model.gene_head(hidden[:, 1:]), "values": model.predict_values(hidden[:, 1:])}
+    for device in ("cpu", "gpu"):
+        arguments = ["--model", tmp_path / "model", "--device", device, "--input", tmp_path / "in.safetensors"]
+        subprocess.run([name, "forward", *arguments, "-o", tmp_path / f"{device}.safetensors"], check=True)
+        answer = load_file(tmp_path / f"{device}.safetensors")
+        for key, tensor in expected.items():
+            error = np.abs(answer[key] - tensor.numpy()).max() / np.sqrt((tensor.numpy() ** 2).mean())
+            assert error <= 2e-4, f"{device}: {key} is {error:.1e} of its RMS from torch"
+
+
+def test_a_temperature_is_found() -> None:
+    random = np.random.default_rng(3)
+    logits = random.normal(0.0, 2.0, (4000, 5))
+    truth = np.array([random.choice(5, p=row) for row in softmax(logits)])
+    assert fit_temperature([logits * 3.0], [truth]) == pytest.approx(3.0, rel=0.1)
+    assert calibration_error(softmax(logits).max(1), logits.argmax(1) == truth) < 0.03
+    assert calibration_error(softmax(logits * 3.0).max(1), logits.argmax(1) == truth) > 0.1
+
+
+def test_yardsticks_tell_two_types_apart() -> None:
+    random = np.random.default_rng(4)
+    rate = np.full((120, 200), 0.5)
+    rate[:60, :40] = rate[60:, 40:80] = 4.0
+    counts = log_normalised(sp.csr_matrix(random.poisson(rate).astype(np.float32)))
+    labels = np.array(["b"] * 60 + ["t"] * 60)
+    train = np.arange(120) % 2 == 0
+    for name, method in METHODS.items():
+        predicted, _ = method(counts[train], labels[train], counts[~train])
+        assert (predicted == labels[~train]).all(), name
+
+
+def _train(config: Config, folder: Path) -> None:
+    from training.calibrate import calibrate
     from training.export import export
     from training.finetune import finetune
     from training.prepare import prepare
     from training.pretrain import pretrain
 
-    run = tmp_path / "run"
-    prepare(config, tmp_path, run)
+    run = folder / "run"
+    prepare(config, folder, run)
     pretrain(config, run)
     finetune(config, run)
-    export(config, run, tmp_path / "model")
-    written = {path.name for path in (tmp_path / "model").rglob("*") if path.is_file()}
-    assert written == {"config.json", "model.safetensors", "vocab.tsv", "cell_types.safetensors"}
+    calibrate(config, run)
+    export(config, run, folder / "model")
 
 
 def _tiny(folder: Path) -> Config:
@@ -104,5 +168,6 @@ def _tiny(folder: Path) -> Config:
         warm=replace(config.warm, **stage),
         finetune=replace(config.finetune, **stage),
         decode=replace(config.decode, **stage),
+        folds=(),
         sets=(replace(config.sets[0], file="made_up.h5ad", labels={"b": ("B",), "t": ("CD4 T",)}),),
     )
