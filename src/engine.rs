@@ -6,7 +6,7 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, GpuInfo, GpuOptions};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
-use crate::tasks::{self, AnnotateOptions, Annotation, CellBlock, Embedding, OnProgress, Runner};
+use crate::tasks::{self, AnnotateOptions, Annotation, CellBlock, Embedding, OnProgress, Runner, TissueChoice, TissueDecision};
 use serde::Serialize;
 use std::ops::Range;
 use std::str::FromStr;
@@ -261,6 +261,22 @@ impl ScDiVa {
         let tokenizer = self.tokenizer(matrix, matching)?;
         self.n_losses = 0;
         tasks::annotate(self, &head, &tokenizer, options, on_progress).await
+    }
+
+    /// Which tissue's labels may be given for a matrix, and the head that gives only these: [`TissueChoice`]. [`ScDiVa::annotate`] does this
+    /// itself. Progress counts the cells that are looked at, up to 512.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a tissue that the head does not know; as [`ScDiVa::annotate`].
+    pub async fn decide_tissue(
+        &mut self,
+        tokenizer: &Tokenizer<'_>,
+        head: &Head,
+        choice: &TissueChoice,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<(Head, TissueDecision)> {
+        self.n_losses = 0;
+        tasks::decide_tissue(self, tokenizer, head, choice, on_progress).await
     }
 
     /// The cell embeddings, D numbers a cell.

@@ -171,11 +171,16 @@ impl Engine {
         &mut self,
         input: Input,
         head: Option<String>,
-        min_probability: f32,
+        min_probability: Option<f32>,
+        tissue: Option<String>,
         on_progress: Function,
     ) -> JsResult<Annotation> {
         let matrix = self.matrix(&input)?;
-        let options = AnnotateOptions { head, min_probability };
+        let options = AnnotateOptions {
+            head,
+            min_probability,
+            tissue: tissue.as_deref().map(Into::into).unwrap_or_default(),
+        };
         let annotation = self
             .0
             .annotate(&*matrix, &input.matching, &options, &mut *progress(&on_progress))
@@ -241,6 +246,14 @@ pub struct Annotation {
     pub second_probability: Vec<f32>,
     /// [`crate::cells::InputReport`].
     pub report: JsValue,
+    /// The threshold that was used; 0 for none.
+    #[wasm_bindgen(js_name = minProbability)]
+    pub min_probability: f32,
+    /// The tissue whose labels were given; `any` for all.
+    pub tissue: String,
+    /// Why, in words; empty where the head tells no tissues apart.
+    #[wasm_bindgen(js_name = tissueDecision)]
+    pub tissue_decision: String,
     /// What `scdiva annotate` writes.
     pub csv: Vec<u8>,
 }
@@ -259,6 +272,9 @@ impl Annotation {
                 .map(|p| p.map_or(f32::NAN, |p| p.second_probability))
                 .collect(),
             report: to_js(&annotation.report)?,
+            min_probability: annotation.min_probability,
+            tissue: annotation.tissue.name.unwrap_or_else(|| "any".to_owned()),
+            tissue_decision: annotation.tissue.text,
             csv,
             cells,
             labels: annotation.labels,

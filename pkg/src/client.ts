@@ -65,8 +65,8 @@ export abstract class Client {
 
   /** Cell types of all cells of a file. */
   annotate(input: MatrixInput, options: AnnotateOptions = {}): Promise<Annotation> {
-    const { head, minProbability = 0 } = options;
-    return this.#task("annotate", options, async () => ({ matrix: await this.#matrix(input, options), head, minProbability }));
+    const { head, minProbability, tissue } = options;
+    return this.#task("annotate", options, async () => ({ matrix: await this.#matrix(input, options), head, minProbability, tissue }));
   }
 
   /** The cell embeddings of all cells of a file. */

@@ -20,7 +20,7 @@ export interface Calls {
   load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice }; answer: Info };
   inspect: { arguments: { matrix: WireMatrix }; answer: Inspection };
   annotate: {
-    arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number };
+    arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number | undefined; tissue: string | undefined };
     answer: Annotation;
   };
   embed: { arguments: { matrix: WireMatrix }; answer: Embedding };

@@ -56,12 +56,14 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
         wanted.free();
       }
     },
-    async annotate({ matrix, head, minProbability }) {
-      const result = await loaded().annotate(await input(matrix), head, minProbability, onProgress);
+    async annotate({ matrix, head, minProbability, tissue }) {
+      const result = await loaded().annotate(await input(matrix), head, minProbability, tissue, onProgress);
       const { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability } = result;
+      const { minProbability, tissue: taken, tissueDecision } = result;
       const [report, csv] = [camelCase<InputReport>(result.report), csvBlob(result.csv)];
       result.free();
-      return { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, report, csv };
+      const decided = { minProbability, tissue: taken, tissueDecision };
+      return { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, ...decided, report, csv };
     },
     async embed({ matrix }) {
       const result = await loaded().embed(await input(matrix), onProgress);

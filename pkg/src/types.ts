@@ -76,8 +76,10 @@ export type Species = "human" | "mouse";
 export interface AnnotateOptions extends InputOptions {
   /** Which head of the model; without it the model's only one. */
   head?: string;
-  /** In the CSV, cells whose most probable label is less probable than this are `unassigned`. Default 0. */
-  minProbability?: number;
+  /** In the CSV, cells whose most probable label is less probable than this are `unassigned`. Default: the head's own threshold. */
+  minProbability?: number | undefined;
+  /** Only labels of cells of this tissue are given. Default `auto`: the tissue that is recognised, of those that the head knows. `any`: all. */
+  tissue?: string | undefined;
 }
 
 export interface Progress {
@@ -237,6 +239,12 @@ export interface Annotation {
   probability: Float32Array;
   secondLabel: Int32Array;
   secondProbability: Float32Array;
+  /** The threshold that the CSV was written with; 0 for none. */
+  minProbability: number;
+  /** The tissue whose labels were given; `any` for all. */
+  tissue: string;
+  /** Why, in words; empty where the head tells no tissues apart. */
+  tissueDecision: string;
   report: InputReport;
   /** `cell,label,probability,second_label,second_probability`, the same bytes as the command `scdiva annotate` writes. */
   csv: Blob;

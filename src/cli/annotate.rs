@@ -7,13 +7,17 @@ use super::interrupt;
 use super::output::OutputPath;
 use super::results::{Format, ResultArgs};
 use super::run::{JournalFile, Place, Plan, RunArgs};
-use super::session::{Session, io_error};
+use super::session::{Session, io_error, show};
 use super::{Outcome, say_error};
 use clap::Args;
+use indicatif::ProgressBar;
+use scdiva::cells::Tokenizer;
+use scdiva::model::Head;
 use scdiva::read::{self, Files};
-use scdiva::run::{Parts, Results, Summary};
-use scdiva::tasks::check_min_probability;
+use scdiva::run::{Parts, Results};
+use scdiva::tasks::{TissueChoice, TissueDecision, check_min_probability};
 use scdiva::{Error, Result, ScDiVa};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,9 +47,12 @@ pub(super) struct Annotate {
     /// Which of the model's heads
     #[arg(long, value_name = "NAME")]
     head: Option<String>,
-    /// Cells whose best label is less probable than this are `unassigned`
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    min_probability: f32,
+    /// Cells whose best label is less probable than this are `unassigned` [default: the head's own threshold, if it has one]
+    #[arg(long, value_name = "P")]
+    min_probability: Option<f32>,
+    /// Give only labels of cells of this tissue; `auto` recognises a tissue that the head knows, `any` allows all labels
+    #[arg(long, value_name = "auto|any|NAME", default_value = "auto")]
+    tissue: TissueChoice,
     #[command(flatten)]
     how: Input,
     #[command(flatten)]
@@ -180,13 +187,22 @@ impl Annotate {
             }
             _ => None,
         };
+        if self.min_probability.is_none() && head.min_probability > 0.0 {
+            let own = head.min_probability;
+            eprintln!(
+                "threshold: {own}, which head `{}` asks for; --min-probability 0 lifts it",
+                head.name
+            );
+        }
         let start = Instant::now();
+        let (head, tissue) = self.tissue(scdiva, &tokenizer, &head).await?;
         let plan = Plan {
             matrix: matrix.as_ref(),
             tokenizer: &tokenizer,
             fingerprint: files.fingerprint()?,
             head: Some(&head),
-            min_probability: self.min_probability,
+            min_probability: self.min_probability.unwrap_or(head.min_probability),
+            tissue,
             keep_embedding: self.run.shard.is_some() || self.results.need_embedding(job.format),
         };
         let journal = plan.compute(scdiva, Place::of(job.output.as_ref()), &self.run).await?;
@@ -201,19 +217,41 @@ impl Annotate {
         self.results
             .write(&mut results, &whole, job.output.as_ref(), job.format, original)?;
         JournalFile::remove(path);
-        Ok(said(&results.summary()?, start))
+        said(&mut results, start)
+    }
+
+    /// Which labels may be given; says it too.
+    async fn tissue(&self, scdiva: &mut ScDiVa, tokenizer: &Tokenizer<'_>, head: &Head) -> Result<(Head, TissueDecision)> {
+        let bar = ProgressBar::hidden();
+        let decided = scdiva
+            .decide_tissue(tokenizer, head, &self.tissue, &mut show(&bar, 0))
+            .await?;
+        let TissueDecision { name, text } = &decided.1;
+        if !text.is_empty() {
+            let hint = if name.is_some() { "; --tissue any lifts it" } else { "" };
+            eprintln!("{text}{hint}");
+        }
+        Ok(decided)
     }
 }
 
-/// `2638 cells in 3.1 s: CD4 T 83, B 40, unassigned 2`.
-pub(super) fn said(summary: &Summary, start: Instant) -> Outcome {
+/// `2638 cells in 3.1 s: CD4 T 83, B 40, unassigned 2`, and why these are.
+pub(super) fn said(results: &mut Results<File>, start: Instant) -> Result<Outcome> {
+    let summary = results.summary()?;
     let labels: Vec<String> = summary.labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("{} cells in {seconds:.1} s: {}", summary.n_cells, labels.join(", "));
-    if summary.any_assigned() {
+    if summary.n_rejected > 0 {
+        let (n, p) = (summary.n_rejected, results.header().min_probability);
+        eprintln!(
+            "{n} of {} cells are unassigned, their best label being less probable than {p}",
+            summary.n_cells
+        );
+    }
+    Ok(if summary.any_assigned() {
         Outcome::Done
     } else {
         eprintln!("nothing could be annotated: no cell has a gene that the model knows and a label that is probable enough");
         Outcome::NothingAnnotated
-    }
+    })
 }
