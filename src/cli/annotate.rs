@@ -1,6 +1,8 @@
 //! `scdiva annotate`.
 
+use super::fit::Reference;
 use super::h5ad::Original;
+use super::heads::{self, HeadPlace};
 use super::input::Input;
 use super::inputs::results_in;
 use super::interrupt;
@@ -13,9 +15,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 use scdiva::cells::Tokenizer;
 use scdiva::model::Head;
-use scdiva::read::{self, Files};
+use scdiva::read::{self, Files, OpenOptions};
 use scdiva::run::{Parts, Results};
-use scdiva::tasks::{TissueChoice, TissueDecision, check_min_probability};
+use scdiva::tasks::{FitOptions, TissueChoice, TissueDecision, check_min_probability};
 use scdiva::{Error, Result, ScDiVa};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -44,9 +46,21 @@ pub(super) struct Annotate {
     /// What the results of several inputs are written as
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// Which of the model's heads
-    #[arg(long, value_name = "NAME")]
+    /// Which head: one of the model's, one that was saved, or a file that ends with .safetensors [default: the model's only one]
+    #[arg(long, value_name = "NAME|FILE")]
     head: Option<String>,
+    /// Annotate with the types of this reference: cells whose types are known, in any format that has columns of cells
+    #[arg(long, value_name = "REFERENCE", requires = "label_key", conflicts_with = "head")]
+    reference: Option<PathBuf>,
+    /// The obs column of the reference with the types
+    #[arg(long, value_name = "COLUMN", requires = "reference")]
+    label_key: Option<String>,
+    /// Of a type with more cells in the reference, use only so many, evenly spread [default: 500]
+    #[arg(long, value_name = "N", requires = "reference")]
+    reference_cells: Option<usize>,
+    /// Keep what was learned from the reference for next time: a name for --head, or a file that ends with .safetensors
+    #[arg(long, value_name = "NAME|FILE", requires = "reference")]
+    save_head: Option<String>,
     /// Cells whose best label is less probable than this are `unassigned` [default: the head's own threshold, if it has one]
     #[arg(long, value_name = "P")]
     min_probability: Option<f32>,
@@ -74,13 +88,25 @@ impl Annotate {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         check_min_probability(self.min_probability)?;
         let jobs = self.jobs()?;
+        let model = session.model_files()?;
+        let save = self.save_head.as_deref();
+        let place = save
+            .map(|what| HeadPlace::new(&model, what, self.results.replace))
+            .transpose()?;
         let mut scdiva = session.open().await?;
+        if scdiva.vocabulary().is_none() {
+            model.require("vocab.tsv")?;
+        }
+        let head = match self.reference() {
+            Some(reference) => reference.fit(&mut scdiva, place.as_ref()).await?,
+            None => heads::head(&scdiva, &model, self.head.as_deref())?,
+        };
         if let [job] = jobs.as_slice() {
-            return self.one(&mut scdiva, job).await;
+            return self.one(&mut scdiva, &head, job).await;
         }
         let (mut n_failed, mut outcome) = (0, Outcome::NothingAnnotated);
         for job in &jobs {
-            match self.one(&mut scdiva, job).await {
+            match self.one(&mut scdiva, &head, job).await {
                 Ok(Outcome::Done) => outcome = Outcome::Done,
                 Ok(Outcome::NothingAnnotated) => {}
                 Err(error) if interrupt::requested() => return Err(error),
@@ -166,7 +192,7 @@ impl Annotate {
         }
     }
 
-    async fn one(&self, scdiva: &mut ScDiVa, job: &Job<'_>) -> Result<Outcome> {
+    async fn one(&self, scdiva: &mut ScDiVa, head: &Head, job: &Job<'_>) -> Result<Outcome> {
         let files = match job.input {
             Some(input) => Files::from_path(input)?,
             None => Files::one(DEMO_NAME, Arc::new(DEMO)),
@@ -174,7 +200,6 @@ impl Annotate {
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         eprintln!("{}", tokenizer.report());
-        let head = scdiva.head(self.head.as_deref())?;
         let whole = self.results.whole(Some(matrix.as_ref()), matrix.n_cells(), job.format)?;
         let original = match job.format {
             Format::H5ad => {
@@ -195,7 +220,7 @@ impl Annotate {
             );
         }
         let start = Instant::now();
-        let (head, tissue) = self.tissue(scdiva, &tokenizer, &head).await?;
+        let (head, tissue) = self.tissue(scdiva, &tokenizer, head).await?;
         let plan = Plan {
             matrix: matrix.as_ref(),
             tokenizer: &tokenizer,
@@ -218,6 +243,17 @@ impl Annotate {
             .write(&mut results, &whole, job.output.as_ref(), job.format, original)?;
         JournalFile::remove(path);
         said(&mut results, start)
+    }
+
+    /// `--species` holds for the reference too; everything else is found out about each by itself.
+    fn reference(&self) -> Option<Reference<'_>> {
+        Some(Reference {
+            path: self.reference.as_deref()?,
+            label_key: self.label_key.as_deref()?,
+            most_cells: self.reference_cells.unwrap_or(FitOptions::default().most_cells),
+            open_options: OpenOptions::default(),
+            match_options: self.how.species_options(),
+        })
     }
 
     /// Which labels may be given; says it too.

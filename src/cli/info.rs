@@ -1,6 +1,7 @@
 //! `scdiva info`.
 
 use super::Outcome;
+use super::heads;
 use super::session::{Session, describe, io_error};
 use clap::Args;
 use scdiva::Result;
@@ -16,7 +17,8 @@ pub(super) struct Info {
 
 impl Info {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
-        let info = session.open().await?.info();
+        let mut info = session.open().await?.info();
+        info.model.own_heads = heads::saved(&session.model_files()?)?;
         let out = io::stdout().lock();
         let written = if self.json {
             serde_json::to_writer_pretty(out, &info)
@@ -79,5 +81,9 @@ fn write(mut out: impl Write, info: &scdiva::Info) -> io::Result<()> {
     } else {
         model.heads.join(", ")
     };
-    writeln!(out, "  heads: {heads}")
+    writeln!(out, "  heads: {heads}")?;
+    match model.own_heads.as_slice() {
+        [] => Ok(()),
+        saved => writeln!(out, "  saved heads: {}", saved.join(", ")),
+    }
 }

@@ -3,6 +3,7 @@
 mod annotate;
 mod cluster;
 mod embed;
+mod fit_head;
 mod graph;
 mod neighbours;
 mod random;
@@ -13,6 +14,7 @@ mod vote;
 pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED, check_min_probability};
 pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
+pub use fit_head::{CellLabels, FitOptions, FitReport, FittedHead, LEAST_CELLS, TypeReport};
 pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
 pub use tissue::{MOST_OUTSIDE, TissueChoice, TissueDecision};
 pub use umap::{UmapOptions, umap};
@@ -20,6 +22,7 @@ pub use vote::{GroupVote, VoteOptions, Votes, vote};
 
 pub(crate) use annotate::annotate;
 pub(crate) use embed::embed;
+pub(crate) use fit_head::{Fit, fit_head};
 pub(crate) use tissue::decide_tissue;
 
 use crate::cells::{Tokenizer, Tokens};
