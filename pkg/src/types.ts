@@ -263,6 +263,59 @@ export interface Embedding {
   csv: Blob;
 }
 
+export interface FitHeadOptions extends Omit<InputOptions, "name"> {
+  /** The obs column with the types. Cells without a label (empty, `nan`, `NA`, `unknown`, `unassigned`) are left out. */
+  labelColumn: string;
+  /** What the head is called. Default `reference`. */
+  name?: string;
+}
+
+/** A head that was fitted, what it was fitted on, and how good it is. */
+export interface FittedHead extends FitReport {
+  name: string;
+  /** The types that it knows. */
+  labels: string[];
+  /** Its file, `.safetensors`: for `addHead`, or for `scdiva annotate --head FILE`. */
+  file: Blob;
+}
+
+/** What a head was fitted on, and how good it is. */
+export interface FitReport {
+  /** What the reference was called. */
+  reference: string;
+  /** Where the labels come from. */
+  source: string;
+  types: TypeReport[];
+  /** Types with fewer than 5 cells, which the head does not know. */
+  leftOut: TypeReport[];
+  /** Cells without a label. */
+  nUnlabelled: number;
+  /** Chosen cells without a gene that the model knows. */
+  nUnknown: number;
+  /** Cells that were used, with the held-out ones. */
+  nCells: number;
+  /** Cells that the head was not fitted on. The scores are of these, and a little too good, as these cells also ended the fit. */
+  nHeldOut: number;
+  /** The share that is called rightly. */
+  accuracy: number;
+  /** The mean F1 of the types. */
+  macroF1: number;
+  /** The expected calibration error of the probabilities. */
+  calibrationError: number;
+  /** The threshold of the head: at most 5 % of the held-out cells are under it. */
+  minProbability: number;
+  /** How often all cells were seen. */
+  nEpochs: number;
+}
+
+export interface TypeReport {
+  label: string;
+  /** Cells of the reference that have it. */
+  nCells: number;
+  /** Those that were used, at most 500. */
+  nUsed: number;
+}
+
 /** One cell's tokens, for checking a checkpoint against another program. */
 export interface ForwardInput {
   /** `[L]` */
@@ -294,7 +347,7 @@ export interface Info {
     reason: string | null;
     gpu: GpuInfo | null;
   };
-  model: { config: Record<string, unknown>; nParameters: number; nGenes: number | null; heads: string[] };
+  model: { config: Record<string, unknown>; nParameters: number; nGenes: number | null; heads: string[]; ownHeads: string[] };
 }
 
 export interface GpuInfo {

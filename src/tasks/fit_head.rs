@@ -114,7 +114,7 @@ pub struct FittedHead {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FitReport {
     /// The reference, as the user calls it.
-    pub file: String,
+    pub reference: String,
     /// Where the labels come from.
     pub source: String,
     /// The types that it knows.
@@ -167,7 +167,7 @@ impl Display for FitReport {
         writeln!(
             out,
             "reference: {}, {}: {n_cells} cells of {n_types} types",
-            self.file, self.source
+            self.reference, self.source
         )?;
         writeln!(out, "  {}", list(&self.types, used))?;
         if !self.left_out.is_empty() {
@@ -272,7 +272,7 @@ pub(crate) async fn fit_head(
         tell(on_progress, n_cells, n_cells)
     })?;
     let report = FitReport {
-        file: input.file.clone(),
+        reference: input.file.clone(),
         source: fit.labels.source.clone(),
         types: kept.iter().copied().map(report_of).collect(),
         left_out: left.iter().copied().map(report_of).collect(),
@@ -521,7 +521,7 @@ impl Scaling {
 fn write(fitted: &Fitted, labels: &[String], ids: &[&str], model_hash: &str, report: &FitReport) -> std::io::Result<Vec<u8>> {
     let Sizes { n_in, n_hidden, n_out } = fitted.network.sizes;
     let [w1, b1, w2, b2] = fitted.network.sizes.parts();
-    let file = report.file.rsplit(['/', '\\']).next().unwrap_or_default();
+    let file = report.reference.rsplit(['/', '\\']).next().unwrap_or_default();
     let reference = format!(
         "{file}, {}: {} cells of {n_out} types; on {} held out: accuracy {:.3}, macro-F1 {:.3}",
         report.source, report.n_cells, report.n_held_out, report.accuracy, report.macro_f1
