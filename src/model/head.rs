@@ -37,6 +37,36 @@ impl FromStr for Pooling {
     }
 }
 
+impl Pooling {
+    /// What heads call it in their metadata.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latent => "latent",
+            Self::Mean => "mean",
+            Self::LatentMean => "latent+mean",
+        }
+    }
+
+    /// Whether it reads the mean of the gene rows.
+    pub(crate) fn reads_mean(self) -> bool {
+        self != Self::Latent
+    }
+
+    /// What a head reads of one of the `n_cells` cells of an output.
+    pub(crate) fn pooled(self, output: &Output, n_cells: usize, cell: usize) -> Vec<f32> {
+        let row = |part: &[f32]| {
+            let d = part.len() / n_cells.max(1);
+            part[cell * d..(cell + 1) * d].to_vec()
+        };
+        match self {
+            Self::Latent => row(&output.latent),
+            Self::Mean => row(&output.mean),
+            Self::LatentMean => [row(&output.latent), row(&output.mean)].concat(),
+        }
+    }
+}
+
 /// `Linear → GELU → Linear → softmax` on pooled hidden states.
 #[derive(Debug, Clone)]
 pub struct Head {
@@ -184,26 +214,13 @@ impl Head {
         })
     }
 
-    /// Whether [`Head::pooling`] reads the mean of the gene rows.
-    pub(crate) fn reads_mean(&self) -> bool {
-        self.pooling != Pooling::Latent
-    }
-
     /// Probabilities of every label for each of `n_cells` cells, `[n_cells, n_labels]`. `output` must hold what
     /// [`Head::pooling`] reads.
     #[must_use]
     pub fn probabilities(&self, output: &Output, n_cells: usize) -> Vec<f32> {
-        let rows = |part: &[f32], cell: usize| {
-            let d = part.len() / n_cells.max(1);
-            part[cell * d..(cell + 1) * d].to_vec()
-        };
         let mut probabilities = Vec::with_capacity(n_cells * self.labels.len());
         for cell in 0..n_cells {
-            let pooled = match self.pooling {
-                Pooling::Latent => rows(&output.latent, cell),
-                Pooling::Mean => rows(&output.mean, cell),
-                Pooling::LatentMean => [rows(&output.latent, cell), rows(&output.mean, cell)].concat(),
-            };
+            let pooled = self.pooling.pooled(output, n_cells, cell);
             let hidden: Vec<f64> = self.first.apply(pooled.iter().map(|&x| f64::from(x))).map(gelu).collect();
             let mut logits: Vec<f64> = self.second.apply(hidden.into_iter()).collect();
             if let Some(tissue) = self.restriction.and_then(|place| self.tissues.get(place)) {

@@ -93,7 +93,7 @@ pub(crate) async fn answer_blocks(
     sink: &mut dyn FnMut(CellBlock) -> Result<()>,
 ) -> Result<()> {
     let want = Want {
-        mean: head.is_some_and(Head::reads_mean),
+        mean: head.is_some_and(|head| head.pooling.reads_mean()),
         ..Want::default()
     };
     let (first_cell, n_cells) = (cells.start, cells.len());

@@ -98,7 +98,7 @@ async fn probe(
     let mut mass = vec![0.0; head.labels.len()];
     let head = head.in_tissue(None)?;
     let want = Want {
-        mean: head.reads_mean(),
+        mean: head.pooling.reads_mean(),
         ..Want::default()
     };
     run_batches(runner, &tokens, want, &mut |cells, output| {

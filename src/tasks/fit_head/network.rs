@@ -66,9 +66,8 @@ impl Network {
     pub(super) fn random(sizes: Sizes, random: &mut Random) -> Self {
         let [w1, b1, w2, b2] = sizes.parts();
         let mut uniform = |n: usize, fan_in: usize| -> Vec<f64> {
-            let most = (3.0 / fan_in.max(1) as f64).sqrt();
-            let unit = |random: &mut Random| random.below(1 << 24) as f64 / f64::from(1 << 23) - 1.0;
-            (0..n).map(|_| most * unit(random)).collect()
+            let deviation = (fan_in.max(1) as f64).sqrt().recip();
+            (0..n).map(|_| deviation * random.uniform()).collect()
         };
         let parameters = [
             uniform(w1.len(), sizes.n_in),
