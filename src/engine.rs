@@ -6,10 +6,16 @@ use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, GpuInfo, GpuOptions};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
-use crate::tasks::{self, AnnotateOptions, Annotation, CellBlock, Embedding, OnProgress, Runner};
+use crate::read::Source;
+use crate::tasks::{
+    self, AnnotateOptions, Annotation, CellBlock, CellLabels, Embedding, Fit, FitOptions, FittedHead, OnProgress, Runner,
+    TissueChoice, TissueDecision,
+};
 use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Rows of one batch at the most: enough to fill a large GPU, little enough that a slow one shows progress.
 const MAX_BATCH_ROWS: usize = 8_192;
@@ -71,6 +77,8 @@ pub struct ModelInfo {
     pub n_genes: Option<usize>,
     /// Names of the heads.
     pub heads: Vec<String>,
+    /// Names of those that were added: [`ScDiVa::add_head`].
+    pub own_heads: Vec<String>,
 }
 
 /// What is in use.
@@ -106,6 +114,8 @@ pub struct ScDiVa {
     vocabulary: Option<Vocabulary>,
     reason: Option<String>,
     loaded: Loaded,
+    /// Those that are not the model's.
+    own_heads: BTreeMap<String, Head>,
     n_losses: usize,
 }
 
@@ -150,6 +160,7 @@ impl ScDiVa {
             vocabulary,
             reason,
             loaded,
+            own_heads: BTreeMap::new(),
             n_losses: 0,
         })
     }
@@ -175,6 +186,7 @@ impl ScDiVa {
                 n_parameters: checkpoint.n_parameters(),
                 n_genes: self.vocabulary.as_ref().map(|v| v.genes().len()),
                 heads: self.files.heads(),
+                own_heads: self.own_heads.keys().cloned().collect(),
             },
         }
     }
@@ -221,16 +233,20 @@ impl ScDiVa {
         )
     }
 
-    /// Reads a head: the one named, or the model's only one.
+    /// Reads a head: the one named, of the model or added, or the model's only one.
     ///
     /// # Errors
     /// [`Error::Argument`] when there is none or the choice is open, [`Error::File`] when it is broken.
     pub fn head(&self, name: Option<&str>) -> Result<Head> {
-        let heads = self.files.heads();
+        if let Some(own) = name.and_then(|name| self.own_heads.get(name)) {
+            return Ok(own.clone());
+        }
+        let mut heads = self.files.heads();
         let name = match (name, heads.as_slice()) {
             (Some(name), heads) if heads.iter().any(|head| head == name) => name,
             (None, [only]) => only,
-            (name, heads) => {
+            (name, _) => {
+                heads.extend(self.own_heads.keys().cloned());
                 let wanted = if heads.is_empty() {
                     "but the model has no heads/NAME.safetensors".to_owned()
                 } else {
@@ -244,6 +260,78 @@ impl ScDiVa {
             }
         };
         Head::open(&self.files, name, self.config().hidden_size)
+    }
+
+    /// Reads a head that is not the model's; `file` is how the user calls it.
+    ///
+    /// # Errors
+    /// What [`Head::read`] says, also to a head that was fitted on another model.
+    pub fn read_head(&self, name: &str, file: &str, source: &Arc<dyn Source>) -> Result<Head> {
+        Head::read(&self.files, name, file, source, self.config().hidden_size)
+    }
+
+    /// Makes a head one that can be asked for by name; it takes the place of one that was added before.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the model itself has one of this name.
+    pub fn add_head(&mut self, head: Head) -> Result<()> {
+        if self.files.heads().contains(&head.name) {
+            let problem = format!("{:?} is a head of the model; wanted another name", head.name);
+            return Err(Error::argument("add_head", "name", problem));
+        }
+        self.own_heads.insert(head.name.clone(), head);
+        Ok(())
+    }
+
+    /// Fits a head on the labels of a reference, over the model as it is: a network of one hidden layer on the cell embeddings, calibrated on
+    /// cells that are held out. A label that a head of the model has too gets its Cell Ontology id. Progress counts the cells that are used.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when labels are not of these cells or fewer than two types have enough; else as [`ScDiVa::annotate`].
+    ///
+    /// ```no_run
+    /// # async fn example(scdiva: &mut scdiva::ScDiVa, matrix: &dyn scdiva::cells::CellMatrix) -> scdiva::Result<()> {
+    /// use scdiva::tasks::{AnnotateOptions, CellLabels, FitOptions};
+    /// use std::ops::ControlFlow;
+    ///
+    /// let labels = CellLabels::of_column(matrix, "cell_type")?;
+    /// let fitted = scdiva.fit_head(matrix, &Default::default(), &labels, &FitOptions::default(), &mut |_| ControlFlow::Continue(())).await?;
+    /// println!("{}", fitted.report);
+    /// scdiva.add_head(fitted.head)?; // from now on AnnotateOptions { head: Some("reference".to_owned()), .. }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn fit_head(
+        &mut self,
+        matrix: &dyn CellMatrix,
+        matching: &MatchOptions,
+        labels: &CellLabels,
+        options: &FitOptions,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<FittedHead> {
+        let tokenizer = self.tokenizer(matrix, matching)?;
+        let fit = Fit {
+            tokenizer: &tokenizer,
+            labels,
+            options,
+            model_hash: self.files.weights_hash()?,
+            ontology_ids: self.ontology_ids()?,
+        };
+        self.n_losses = 0;
+        let (file, report) = tasks::fit_head(self, fit, on_progress).await?;
+        let source: Arc<dyn Source> = Arc::new(file.clone());
+        let head = self.read_head(&options.name, &options.name, &source)?;
+        Ok(FittedHead { head, file, report })
+    }
+
+    /// Of the labels of the model's heads.
+    fn ontology_ids(&self) -> Result<HashMap<String, String>> {
+        let mut ids = HashMap::new();
+        for name in self.files.heads() {
+            let head = self.head(Some(&name))?;
+            ids.extend(head.labels.into_iter().zip(head.ontology_ids));
+        }
+        Ok(ids)
     }
 
     /// Cell types of all cells. Source: spec section 6.
@@ -261,6 +349,22 @@ impl ScDiVa {
         let tokenizer = self.tokenizer(matrix, matching)?;
         self.n_losses = 0;
         tasks::annotate(self, &head, &tokenizer, options, on_progress).await
+    }
+
+    /// Which tissue's labels may be given for a matrix, and the head that gives only these: [`TissueChoice`]. [`ScDiVa::annotate`] does this
+    /// itself. Progress counts the cells that are looked at, up to 512.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a tissue that the head does not know; as [`ScDiVa::annotate`].
+    pub async fn decide_tissue(
+        &mut self,
+        tokenizer: &Tokenizer<'_>,
+        head: &Head,
+        choice: &TissueChoice,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<(Head, TissueDecision)> {
+        self.n_losses = 0;
+        tasks::decide_tissue(self, tokenizer, head, choice, on_progress).await
     }
 
     /// The cell embeddings, D numbers a cell.

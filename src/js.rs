@@ -4,7 +4,7 @@
 use crate::cells::{CellMatrix, MatchOptions};
 use crate::model::{CellInput, ModelFiles, Output, Want};
 use crate::read::{self, Files, OpenOptions, Source};
-use crate::tasks::{AnnotateOptions, OnProgress, Progress, UNASSIGNED};
+use crate::tasks::{AnnotateOptions, CellLabels, FitOptions, OnProgress, Progress, UNASSIGNED};
 use crate::write::csv::{AnnotationWriter, EmbeddingWriter};
 use crate::{DeviceChoice, Error, ScDiVa};
 use js_sys::{Function, Reflect, Uint8Array};
@@ -171,11 +171,16 @@ impl Engine {
         &mut self,
         input: Input,
         head: Option<String>,
-        min_probability: f32,
+        min_probability: Option<f32>,
+        tissue: Option<String>,
         on_progress: Function,
     ) -> JsResult<Annotation> {
         let matrix = self.matrix(&input)?;
-        let options = AnnotateOptions { head, min_probability };
+        let options = AnnotateOptions {
+            head,
+            min_probability,
+            tissue: tissue.as_deref().map(Into::into).unwrap_or_default(),
+        };
         let annotation = self
             .0
             .annotate(&*matrix, &input.matching, &options, &mut *progress(&on_progress))
@@ -193,6 +198,43 @@ impl Engine {
             .await
             .map_err(thrown)?;
         Embedding::new(matrix.cell_names(0..matrix.n_cells()).map_err(thrown)?, embedding)
+    }
+
+    /// Fits a head on a column of a reference; it can then be asked for as `name`. `on_progress` as in `annotate`.
+    #[wasm_bindgen(js_name = fitHead)]
+    pub async fn fit_head(
+        &mut self,
+        input: Input,
+        label_column: String,
+        name: String,
+        on_progress: Function,
+    ) -> JsResult<FittedHead> {
+        let matrix = self.matrix(&input)?;
+        let labels = CellLabels::of_column(&*matrix, &label_column).map_err(thrown)?;
+        let options = FitOptions {
+            name,
+            ..FitOptions::default()
+        };
+        let fitted = self
+            .0
+            .fit_head(&*matrix, &input.matching, &labels, &options, &mut *progress(&on_progress))
+            .await
+            .map_err(thrown)?;
+        let answer = FittedHead {
+            labels: fitted.head.labels.clone(),
+            report: to_js(&fitted.report)?,
+            file: fitted.file,
+        };
+        self.0.add_head(fitted.head).map_err(thrown)?;
+        Ok(answer)
+    }
+
+    /// Takes a head that was fitted before; it can then be asked for as `name`.
+    #[wasm_bindgen(js_name = addHead)]
+    pub fn add_head(&mut self, name: &str, source: ByteSource) -> JsResult<()> {
+        let source: Arc<dyn Source> = Arc::new(JsSource::new(source));
+        let head = self.0.read_head(name, name, &source).map_err(thrown)?;
+        self.0.add_head(head).map_err(thrown)
     }
 
     /// The forward pass on one cell's tokens, everything but the attention maps: for checking a checkpoint against another program.
@@ -241,6 +283,14 @@ pub struct Annotation {
     pub second_probability: Vec<f32>,
     /// [`crate::cells::InputReport`].
     pub report: JsValue,
+    /// The threshold that was used; 0 for none.
+    #[wasm_bindgen(js_name = minProbability)]
+    pub min_probability: f32,
+    /// The tissue whose labels were given; `any` for all.
+    pub tissue: String,
+    /// Why, in words; empty where the head tells no tissues apart.
+    #[wasm_bindgen(js_name = tissueDecision)]
+    pub tissue_decision: String,
     /// What `scdiva annotate` writes.
     pub csv: Vec<u8>,
 }
@@ -259,6 +309,9 @@ impl Annotation {
                 .map(|p| p.map_or(f32::NAN, |p| p.second_probability))
                 .collect(),
             report: to_js(&annotation.report)?,
+            min_probability: annotation.min_probability,
+            tissue: annotation.tissue.name.unwrap_or_else(|| "any".to_owned()),
+            tissue_decision: annotation.tissue.text,
             csv,
             cells,
             labels: annotation.labels,
@@ -318,6 +371,18 @@ fn embedding_csv(cells: &[String], embedding: &crate::tasks::Embedding) -> io::R
         writer.write_row(cell, row)?;
     }
     writer.finish()
+}
+
+/// A head that was fitted.
+#[wasm_bindgen(getter_with_clone)]
+#[derive(Debug)]
+pub struct FittedHead {
+    /// The types that it knows.
+    pub labels: Vec<String>,
+    /// [`crate::tasks::FitReport`].
+    pub report: JsValue,
+    /// Its file, `.safetensors`.
+    pub file: Vec<u8>,
 }
 
 /// One cell's forward pass: D numbers; `[L, D]`; `[L, V]`; `[L]`.

@@ -3,6 +3,7 @@
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use scdiva::model::Tissue;
 use scdiva::model::self_test::files;
 use scdiva::{DeviceChoice, ModelFiles, ScDiVa};
 use std::collections::BTreeMap;
@@ -191,7 +192,8 @@ fn heads_that_do_not_fit_are_named() {
     };
     assert_eq!(open(&head(20, 2), &METADATA).unwrap().labels, ["B", "T"]);
     type Case<'a> = (Tensors, Vec<(&'a str, &'a str)>, &'a [&'a str]);
-    let cases: [Case<'_>; 6] = [
+    let with = |key: &'static str, text: &'static str| [&METADATA[..], &[(key, text)]].concat();
+    let cases: [Case<'_>; 14] = [
         (head(21, 2), METADATA.to_vec(), &["0.weight", "[6, 21]", "[6, 20]"]),
         (head(20, 3), METADATA.to_vec(), &["2.weight", "[3, 6]", "[2, 6]"]),
         (head(20, 2), METADATA[1..].to_vec(), &["metadata kind", "missing"]),
@@ -210,12 +212,69 @@ fn heads_that_do_not_fit_are_named() {
             vec![METADATA[0], METADATA[1], ("ontology_ids", r#"["CL:0000236"]"#)],
             &["ontology_ids", "1 ids for 2 labels"],
         ),
+        (
+            head(20, 2),
+            with("min_probability", "1.2"),
+            &["metadata min_probability", "1.2", "0 to 1"],
+        ),
+        (
+            head(20, 2),
+            with("min_probability", "half"),
+            &["metadata min_probability", "half", "0 to 1"],
+        ),
+        (
+            head(20, 2),
+            with("tissues", r#"["blood"]"#),
+            &["metadata tissues", "JSON object"],
+        ),
+        (
+            head(20, 2),
+            with("tissues", r#"{"blood": ["NK"]}"#),
+            &["metadata tissues", "\"NK\" is none"],
+        ),
+        (
+            head(20, 2),
+            with("tissues", r#"{"any": ["B"]}"#),
+            &["metadata tissues", "\"any\""],
+        ),
+        (
+            head(20, 2),
+            with("tissue_ambiguous", r#"{"blood": ["B"]}"#),
+            &["metadata tissue_ambiguous", "\"blood\" is none of the tissues"],
+        ),
+        (head(20, 2), with("model_hash", "abc"), &["metadata model_hash", "abc", "64"]),
+        (
+            head(20, 2),
+            with(
+                "model_hash",
+                "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            ),
+            &["metadata model_hash", "another model", "0123456789abcdef"],
+        ),
     ];
     for (tensors, metadata, parts) in cases {
         let message = open(&tensors, &metadata).unwrap_err().to_string();
         expect(&message, &[FILE]);
         expect(&message, parts);
     }
+    let all: Vec<(&str, &str)> = [
+        &METADATA[..],
+        &[
+            ("min_probability", "0.25"),
+            ("tissues", r#"{"tonsil": ["T", "B"], "blood": ["T"]}"#),
+            ("tissue_ambiguous", r#"{"blood": ["B"]}"#),
+            ("reference", "two cells"),
+        ],
+    ]
+    .concat();
+    let said = open(&head(20, 2), &all).unwrap();
+    assert_eq!((said.min_probability, said.reference.as_deref()), (0.25, Some("two cells")));
+    let tissue = |name: &str, labels: &[usize], ambiguous: &[usize]| Tissue {
+        name: name.to_owned(),
+        labels: labels.to_vec(),
+        ambiguous: ambiguous.to_vec(),
+    };
+    assert_eq!(said.tissues, [tissue("blood", &[1], &[0]), tissue("tonsil", &[0, 1], &[])]);
     let scdiva = pollster::block_on(ScDiVa::open(files().unwrap(), DeviceChoice::Cpu)).unwrap();
     expect(&scdiva.head(None).unwrap_err().to_string(), &["no heads/NAME.safetensors"]);
 }

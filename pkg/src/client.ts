@@ -6,12 +6,15 @@ import type {
   Annotation,
   DeviceChoice,
   Embedding,
+  FitHeadOptions,
+  FittedHead,
   ForwardInput,
   ForwardOutput,
   Info,
   InputOptions,
   Inspection,
   LoadOptions,
+  MatrixFile,
   MatrixFiles,
   MatrixInput,
   Progress,
@@ -41,6 +44,8 @@ export abstract class Client {
   #info: Info;
   #last: Promise<unknown> = Promise.resolve();
   #disposed = false;
+  /** Heads that are not the model's, which a new worker must be given again. */
+  readonly #heads = new Map<string, MatrixFile>();
 
   /** @internal */
   constructor(host: Host, model: Model, worker: Worker) {
@@ -52,7 +57,7 @@ export abstract class Client {
 
   /** The device and the model in use. */
   get info(): Info {
-    return this.#info;
+    return { ...this.#info, model: { ...this.#info.model, ownHeads: [...this.#heads.keys()] } };
   }
 
   /**
@@ -65,13 +70,31 @@ export abstract class Client {
 
   /** Cell types of all cells of a file. */
   annotate(input: MatrixInput, options: AnnotateOptions = {}): Promise<Annotation> {
-    const { head, minProbability = 0 } = options;
-    return this.#task("annotate", options, async () => ({ matrix: await this.#matrix(input, options), head, minProbability }));
+    const { head, minProbability, tissue } = options;
+    return this.#task("annotate", options, async () => ({ matrix: await this.#matrix(input, options), head, minProbability, tissue }));
   }
 
   /** The cell embeddings of all cells of a file. */
   embed(input: MatrixInput, options: InputOptions = {}): Promise<Embedding> {
     return this.#task("embed", options, async () => ({ matrix: await this.#matrix(input, options) }));
+  }
+
+  /**
+   * Fits a head on a reference, over the model as it is: cells whose types are known, in the obs column `labelColumn`. It can then be used as
+   * `head: name`, until `dispose`; `file` is what `addHead` takes another time.
+   */
+  async fitHead(input: MatrixInput, options: FitHeadOptions): Promise<FittedHead> {
+    const { labelColumn, name = "reference", ...reading } = options;
+    const prepare = async () => ({ matrix: await this.#matrix(input, reading), labelColumn, name });
+    const fitted = await this.#task("fitHead", reading, prepare);
+    this.#heads.set(name, fitted.file);
+    return fitted;
+  }
+
+  /** Takes the file of a head that was fitted on this model before, also by `scdiva fit`; it can then be used as `head: name`. */
+  async addHead(name: string, file: MatrixFile): Promise<void> {
+    await this.#task("addHead", {}, () => this.#head(name, file));
+    this.#heads.set(name, file);
   }
 
   /** The forward pass on one cell's tokens: for checking a checkpoint against another program. */
@@ -103,13 +126,23 @@ export abstract class Client {
       const values = await prepare();
       if (this.#disposed) throw new ScDiVaError("disposed", "disposed");
       // A worker that had to be ended is replaced, with the same model on the same device.
-      this.#worker ??= await start(this.#host, this.#model, options.signal);
+      this.#worker ??= await this.#start(options.signal);
       this.#info = this.#worker.info;
       return await this.#call(this.#worker, name, values, options);
     };
     const result = this.#last.then(run, run).catch((error: unknown) => Promise.reject(asScDiVaError(error)));
     this.#last = result.catch(() => undefined);
     return result;
+  }
+
+  async #start(signal: AbortSignal | undefined): Promise<Worker> {
+    const worker = await start(this.#host, this.#model, signal);
+    for (const [name, file] of this.#heads) await this.#call(worker, "addHead", await this.#head(name, file), {});
+    return worker;
+  }
+
+  async #head(name: string, file: MatrixFile): Promise<Calls["addHead"]["arguments"]> {
+    return { name, file: await this.#host.source(file, name, () => undefined) };
   }
 
   async #call<Name extends CallName>(

@@ -1,7 +1,7 @@
 // What the page's side and the worker's side say to each other: one request at a time, progress, one answer.
 
 import type { ErrorCode } from "./error.js";
-import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, Inspection, MatrixFile, Species } from "./types.js";
+import type { Annotation, DeviceChoice, Embedding, FittedHead, ForwardInput, ForwardOutput, Info, Inspection, MatrixFile, Species } from "./types.js";
 
 /** Bytes in a form that reaches a worker without being copied, or whose copy is meant. */
 export type WireSource = { name: string; blob: Blob } | { name: string; bytes: Uint8Array } | { name: string; path: string };
@@ -20,10 +20,12 @@ export interface Calls {
   load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice }; answer: Info };
   inspect: { arguments: { matrix: WireMatrix }; answer: Inspection };
   annotate: {
-    arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number };
+    arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number | undefined; tissue: string | undefined };
     answer: Annotation;
   };
   embed: { arguments: { matrix: WireMatrix }; answer: Embedding };
+  fitHead: { arguments: { matrix: WireMatrix; labelColumn: string; name: string }; answer: FittedHead };
+  addHead: { arguments: { name: string; file: WireSource }; answer: undefined };
   forward: { arguments: ForwardInput; answer: ForwardOutput };
 }
 

@@ -3,7 +3,7 @@
 import type { ByteSource, Engine, Input } from "../dist/wasm/scdiva.js";
 import type { ErrorCode } from "./error.js";
 import type { CallName, Calls, Request, Response, Start, WireMatrix, WireSource } from "./protocol.js";
-import type { InputReport } from "./types.js";
+import type { FitReport, InputReport } from "./types.js";
 
 export interface Wasm {
   Engine: typeof Engine;
@@ -56,12 +56,14 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
         wanted.free();
       }
     },
-    async annotate({ matrix, head, minProbability }) {
-      const result = await loaded().annotate(await input(matrix), head, minProbability, onProgress);
+    async annotate({ matrix, head, ...choices }) {
+      const result = await loaded().annotate(await input(matrix), head, choices.minProbability, choices.tissue, onProgress);
       const { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability } = result;
+      const { minProbability, tissue, tissueDecision } = result;
       const [report, csv] = [camelCase<InputReport>(result.report), csvBlob(result.csv)];
       result.free();
-      return { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, report, csv };
+      const decided = { minProbability, tissue, tissueDecision };
+      return { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, ...decided, report, csv };
     },
     async embed({ matrix }) {
       const result = await loaded().embed(await input(matrix), onProgress);
@@ -69,6 +71,17 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
       const [report, csv] = [camelCase<InputReport>(result.report), csvBlob(result.csv)];
       result.free();
       return { cells, nCols, values, emptyCells, report, csv };
+    },
+    async fitHead({ matrix, labelColumn, name }) {
+      const result = await loaded().fitHead(await input(matrix), labelColumn, name, onProgress);
+      const { labels } = result;
+      const [report, file] = [camelCase<FitReport>(result.report), new Blob([result.file as Uint8Array<ArrayBuffer>])];
+      result.free();
+      return { ...report, name, labels, file };
+    },
+    async addHead({ name, file }) {
+      loaded().addHead(name, await host.source(file));
+      return undefined;
     },
     async forward({ geneIds, values, masked }) {
       const result = await loaded().forward(geneIds, values, masked ?? new Uint8Array(geneIds.length));

@@ -76,8 +76,10 @@ export type Species = "human" | "mouse";
 export interface AnnotateOptions extends InputOptions {
   /** Which head of the model; without it the model's only one. */
   head?: string;
-  /** In the CSV, cells whose most probable label is less probable than this are `unassigned`. Default 0. */
-  minProbability?: number;
+  /** In the CSV, cells whose most probable label is less probable than this are `unassigned`. Default: the head's own threshold. */
+  minProbability?: number | undefined;
+  /** Only labels of cells of this tissue are given. Default `auto`: the tissue that is recognised, of those that the head knows. `any`: all. */
+  tissue?: string | undefined;
 }
 
 export interface Progress {
@@ -237,6 +239,12 @@ export interface Annotation {
   probability: Float32Array;
   secondLabel: Int32Array;
   secondProbability: Float32Array;
+  /** The threshold that the CSV was written with; 0 for none. */
+  minProbability: number;
+  /** The tissue whose labels were given; `any` for all. */
+  tissue: string;
+  /** Why, in words; empty where the head tells no tissues apart. */
+  tissueDecision: string;
   report: InputReport;
   /** `cell,label,probability,second_label,second_probability`, the same bytes as the command `scdiva annotate` writes. */
   csv: Blob;
@@ -253,6 +261,59 @@ export interface Embedding {
   report: InputReport;
   /** `cell,e0,e1,…`, the same bytes as `scdiva embed -o OUT.csv` writes. */
   csv: Blob;
+}
+
+export interface FitHeadOptions extends Omit<InputOptions, "name"> {
+  /** The obs column with the types. Cells without a label (empty, `nan`, `NA`, `unknown`, `unassigned`) are left out. */
+  labelColumn: string;
+  /** What the head is called. Default `reference`. */
+  name?: string;
+}
+
+/** A head that was fitted, what it was fitted on, and how good it is. */
+export interface FittedHead extends FitReport {
+  name: string;
+  /** The types that it knows. */
+  labels: string[];
+  /** Its file, `.safetensors`: for `addHead`, or for `scdiva annotate --head FILE`. */
+  file: Blob;
+}
+
+/** What a head was fitted on, and how good it is. */
+export interface FitReport {
+  /** What the reference was called. */
+  reference: string;
+  /** Where the labels come from. */
+  source: string;
+  types: TypeReport[];
+  /** Types with fewer than 5 cells, which the head does not know. */
+  leftOut: TypeReport[];
+  /** Cells without a label. */
+  nUnlabelled: number;
+  /** Chosen cells without a gene that the model knows. */
+  nUnknown: number;
+  /** Cells that were used, with the held-out ones. */
+  nCells: number;
+  /** Cells that the head was not fitted on. The scores are of these, and a little too good, as these cells also ended the fit. */
+  nHeldOut: number;
+  /** The share that is called rightly. */
+  accuracy: number;
+  /** The mean F1 of the types. */
+  macroF1: number;
+  /** The expected calibration error of the probabilities. */
+  calibrationError: number;
+  /** The threshold of the head: at most 5 % of the held-out cells are under it. */
+  minProbability: number;
+  /** How often all cells were seen. */
+  nEpochs: number;
+}
+
+export interface TypeReport {
+  label: string;
+  /** Cells of the reference that have it. */
+  nCells: number;
+  /** Those that were used, at most 500. */
+  nUsed: number;
 }
 
 /** One cell's tokens, for checking a checkpoint against another program. */
@@ -286,7 +347,7 @@ export interface Info {
     reason: string | null;
     gpu: GpuInfo | null;
   };
-  model: { config: Record<string, unknown>; nParameters: number; nGenes: number | null; heads: string[] };
+  model: { config: Record<string, unknown>; nParameters: number; nGenes: number | null; heads: string[]; ownHeads: string[] };
 }
 
 export interface GpuInfo {

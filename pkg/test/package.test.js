@@ -143,3 +143,39 @@ for (const name of ["one_gene_masked", "all_padding", "short_odd", "half_masked"
     random.dispose();
   });
 }
+
+test("a reference teaches its types, here and in another session", async (t) => {
+  const steps = [];
+  const fitted = await scdiva.fitHead(demo, { labelColumn: "simulated_from", name: "mine", onProgress: (step) => steps.push(step) });
+  assert.deepEqual([fitted.name, fitted.nCells, fitted.labels.length, fitted.types.length], ["mine", 240, 8, 8]);
+  assert.ok(fitted.accuracy > 0.9 && fitted.macroF1 > 0.9 && fitted.minProbability > 0, JSON.stringify(fitted));
+  assert.equal(steps.at(-1).nDone, 240);
+  assert.deepEqual(scdiva.info.model.ownHeads, ["mine"]);
+  const first = await scdiva.annotate(demo, { head: "mine" });
+  assert.deepEqual(first.labels, fitted.labels);
+  assert.ok(Math.abs(first.minProbability - fitted.minProbability) < 1e-6);
+  assert.deepEqual([first.tissue, first.tissueDecision], ["any", ""]);
+
+  // A worker that had to be ended is replaced by one that knows the head too.
+  const stop = new AbortController();
+  const cancelled = scdiva.annotate(demo, { onProgress: () => stop.abort(), signal: stop.signal });
+  await assert.rejects(cancelled, codeIs("cancelled", /cancelled/));
+  const other = await ScDiVa.load();
+  t.after(() => other.dispose());
+  await assert.rejects(other.annotate(demo, { head: "mine" }), codeIs("argument", /head: mine, wanted one of cell_types/));
+  await other.addHead("yours", fitted.file);
+  const second = await other.annotate(demo, { head: "yours" });
+  assert.equal(await second.csv.text(), await first.csv.text());
+
+  await assert.rejects(scdiva.fitHead(demo, { labelColumn: "cell_type" }), codeIs("argument", /no obs column cell_type; it has simulated_from/));
+  await assert.rejects(other.addHead("broken", new Uint8Array(9)), codeIs("file", /broken: header/));
+  await assert.rejects(other.addHead("cell_types", fitted.file), codeIs("argument", /a head of the model/));
+  assert.deepEqual(other.info.model.ownHeads, ["yours"]);
+});
+
+test("the tissue and the threshold of a run are chosen and told", async () => {
+  const { minProbability, tissue, tissueDecision } = await scdiva.annotate(demo, { minProbability: 0.5, tissue: "any" });
+  assert.deepEqual([minProbability, tissue], [0.5, "any"]);
+  assert.equal(typeof tissueDecision, "string");
+  await assert.rejects(scdiva.annotate(demo, { tissue: "moon" }), codeIs("argument", /tissue: "moon"/));
+});

@@ -14,6 +14,12 @@ use std::ops::Range;
 /// Cells that are worth a thread.
 const MIN_CELLS: usize = 16;
 
+/// Cells that are spread are read together when no more than this lie between two of them: reading on costs less than a new beginning.
+const MOST_BETWEEN: usize = 64;
+
+/// Rows that are read for these at a time, at the most.
+const MOST_AT_ONCE: usize = 2_048;
+
 /// Makes tokens of the cells of one matrix, for one model.
 pub struct Tokenizer<'a> {
     matrix: &'a dyn CellMatrix,
@@ -99,14 +105,39 @@ impl<'a> Tokenizer<'a> {
     /// What [`CellMatrix::read_rows`] says; [`Error::File`] when a value is not what the sample said (negative, not finite, no count
     /// among counts), naming cell and gene.
     pub fn tokens(&self, cells: Range<usize>) -> Result<Vec<Tokens>> {
-        let rows = self.matrix.read_rows(cells.clone())?;
+        self.tokens_in(cells.clone(), &cells.collect::<Vec<_>>())
+    }
+
+    /// Tokens of cells that are spread over the matrix, in rising order. What lies far from any of them is not read.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the order is another one; what [`Tokenizer::tokens`] says.
+    pub fn tokens_of(&self, cells: &[usize]) -> Result<Vec<Tokens>> {
+        if !cells.is_sorted_by(|a, b| a < b) {
+            return Err(Error::argument("tokenize", "cells", "not in rising order"));
+        }
+        let mut tokens = Vec::with_capacity(cells.len());
+        for near in cells.chunk_by(|a, b| b - a <= MOST_BETWEEN) {
+            let mut rest = near;
+            while let [first, ..] = *rest {
+                let (some, after) = rest.split_at(rest.partition_point(|&cell| cell - first < MOST_AT_ONCE));
+                tokens.extend(self.tokens_in(first..some[some.len() - 1] + 1, some)?);
+                rest = after;
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Tokens of some of the cells of a range.
+    fn tokens_in(&self, range: Range<usize>, cells: &[usize]) -> Result<Vec<Tokens>> {
+        let rows = self.matrix.read_rows(range.clone())?;
         let memory = || (vec![0.0_f64; self.genes.len()], Vec::new());
         // In wasm rayon runs on the one thread that there is.
-        (0..cells.len())
-            .into_par_iter()
+        cells
+            .par_iter()
             .with_min_len(MIN_CELLS)
-            .map_init(memory, |(amounts, touched), row| {
-                self.cell(&rows, row, cells.start + row, amounts, touched)
+            .map_init(memory, |(amounts, touched), &cell| {
+                self.cell(&rows, cell - range.start, cell, amounts, touched)
             })
             .collect()
     }

@@ -1,19 +1,25 @@
 //! `scdiva annotate`.
 
+use super::fit::Reference;
 use super::h5ad::Original;
+use super::heads::{self, HeadPlace};
 use super::input::Input;
 use super::inputs::results_in;
 use super::interrupt;
 use super::output::OutputPath;
 use super::results::{Format, ResultArgs};
 use super::run::{JournalFile, Place, Plan, RunArgs};
-use super::session::{Session, io_error};
+use super::session::{Session, io_error, show};
 use super::{Outcome, say_error};
 use clap::Args;
-use scdiva::read::{self, Files};
-use scdiva::run::{Parts, Results, Summary};
-use scdiva::tasks::check_min_probability;
+use indicatif::ProgressBar;
+use scdiva::cells::Tokenizer;
+use scdiva::model::Head;
+use scdiva::read::{self, Files, OpenOptions};
+use scdiva::run::{Parts, Results};
+use scdiva::tasks::{FitOptions, TissueChoice, TissueDecision, check_min_probability};
 use scdiva::{Error, Result, ScDiVa};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,12 +46,27 @@ pub(super) struct Annotate {
     /// What the results of several inputs are written as
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// Which of the model's heads
-    #[arg(long, value_name = "NAME")]
+    /// Which head: one of the model's, one that was saved, or a file that ends with .safetensors [default: the model's only one]
+    #[arg(long, value_name = "NAME|FILE")]
     head: Option<String>,
-    /// Cells whose best label is less probable than this are `unassigned`
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    min_probability: f32,
+    /// Annotate with the types of this reference: cells whose types are known, in any format that has columns of cells
+    #[arg(long, value_name = "REFERENCE", requires = "label_key", conflicts_with = "head")]
+    reference: Option<PathBuf>,
+    /// The obs column of the reference with the types
+    #[arg(long, value_name = "COLUMN", requires = "reference")]
+    label_key: Option<String>,
+    /// Of a type with more cells in the reference, use only so many, evenly spread [default: 500]
+    #[arg(long, value_name = "N", requires = "reference")]
+    reference_cells: Option<usize>,
+    /// Keep what was learned from the reference for next time: a name for --head, or a file that ends with .safetensors
+    #[arg(long, value_name = "NAME|FILE", requires = "reference")]
+    save_head: Option<String>,
+    /// Cells whose best label is less probable than this are `unassigned` [default: the head's own threshold, if it has one]
+    #[arg(long, value_name = "P")]
+    min_probability: Option<f32>,
+    /// Give only labels of cells of this tissue; `auto` recognises a tissue that the head knows, `any` allows all labels
+    #[arg(long, value_name = "auto|any|NAME", default_value = "auto")]
+    tissue: TissueChoice,
     #[command(flatten)]
     how: Input,
     #[command(flatten)]
@@ -67,13 +88,25 @@ impl Annotate {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         check_min_probability(self.min_probability)?;
         let jobs = self.jobs()?;
+        let model = session.model_files()?;
+        let save = self.save_head.as_deref();
+        let place = save
+            .map(|what| HeadPlace::new(&model, what, self.results.replace))
+            .transpose()?;
         let mut scdiva = session.open().await?;
+        if scdiva.vocabulary().is_none() {
+            model.require("vocab.tsv")?;
+        }
+        let head = match self.reference() {
+            Some(reference) => reference.fit(&mut scdiva, place.as_ref()).await?,
+            None => heads::head(&scdiva, &model, self.head.as_deref())?,
+        };
         if let [job] = jobs.as_slice() {
-            return self.one(&mut scdiva, job).await;
+            return self.one(&mut scdiva, &head, job).await;
         }
         let (mut n_failed, mut outcome) = (0, Outcome::NothingAnnotated);
         for job in &jobs {
-            match self.one(&mut scdiva, job).await {
+            match self.one(&mut scdiva, &head, job).await {
                 Ok(Outcome::Done) => outcome = Outcome::Done,
                 Ok(Outcome::NothingAnnotated) => {}
                 Err(error) if interrupt::requested() => return Err(error),
@@ -159,7 +192,7 @@ impl Annotate {
         }
     }
 
-    async fn one(&self, scdiva: &mut ScDiVa, job: &Job<'_>) -> Result<Outcome> {
+    async fn one(&self, scdiva: &mut ScDiVa, head: &Head, job: &Job<'_>) -> Result<Outcome> {
         let files = match job.input {
             Some(input) => Files::from_path(input)?,
             None => Files::one(DEMO_NAME, Arc::new(DEMO)),
@@ -167,7 +200,6 @@ impl Annotate {
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         eprintln!("{}", tokenizer.report());
-        let head = scdiva.head(self.head.as_deref())?;
         let whole = self.results.whole(Some(matrix.as_ref()), matrix.n_cells(), job.format)?;
         let original = match job.format {
             Format::H5ad => {
@@ -180,13 +212,22 @@ impl Annotate {
             }
             _ => None,
         };
+        if self.min_probability.is_none() && head.min_probability > 0.0 {
+            let own = head.min_probability;
+            eprintln!(
+                "threshold: {own}, which head `{}` asks for; --min-probability 0 lifts it",
+                head.name
+            );
+        }
         let start = Instant::now();
+        let (head, tissue) = self.tissue(scdiva, &tokenizer, head).await?;
         let plan = Plan {
             matrix: matrix.as_ref(),
             tokenizer: &tokenizer,
             fingerprint: files.fingerprint()?,
             head: Some(&head),
-            min_probability: self.min_probability,
+            min_probability: self.min_probability.unwrap_or(head.min_probability),
+            tissue,
             keep_embedding: self.run.shard.is_some() || self.results.need_embedding(job.format),
         };
         let journal = plan.compute(scdiva, Place::of(job.output.as_ref()), &self.run).await?;
@@ -201,19 +242,52 @@ impl Annotate {
         self.results
             .write(&mut results, &whole, job.output.as_ref(), job.format, original)?;
         JournalFile::remove(path);
-        Ok(said(&results.summary()?, start))
+        said(&mut results, start)
+    }
+
+    /// `--species` holds for the reference too; everything else is found out about each by itself.
+    fn reference(&self) -> Option<Reference<'_>> {
+        Some(Reference {
+            path: self.reference.as_deref()?,
+            label_key: self.label_key.as_deref()?,
+            most_cells: self.reference_cells.unwrap_or(FitOptions::default().most_cells),
+            open_options: OpenOptions::default(),
+            match_options: self.how.species_options(),
+        })
+    }
+
+    /// Which labels may be given; says it too.
+    async fn tissue(&self, scdiva: &mut ScDiVa, tokenizer: &Tokenizer<'_>, head: &Head) -> Result<(Head, TissueDecision)> {
+        let bar = ProgressBar::hidden();
+        let decided = scdiva
+            .decide_tissue(tokenizer, head, &self.tissue, &mut show(&bar, 0))
+            .await?;
+        let TissueDecision { name, text } = &decided.1;
+        if !text.is_empty() {
+            let hint = if name.is_some() { "; --tissue any lifts it" } else { "" };
+            eprintln!("{text}{hint}");
+        }
+        Ok(decided)
     }
 }
 
-/// `2638 cells in 3.1 s: CD4 T 83, B 40, unassigned 2`.
-pub(super) fn said(summary: &Summary, start: Instant) -> Outcome {
+/// `2638 cells in 3.1 s: CD4 T 83, B 40, unassigned 2`, and why these are.
+pub(super) fn said(results: &mut Results<File>, start: Instant) -> Result<Outcome> {
+    let summary = results.summary()?;
     let labels: Vec<String> = summary.labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("{} cells in {seconds:.1} s: {}", summary.n_cells, labels.join(", "));
-    if summary.any_assigned() {
+    if summary.n_rejected > 0 {
+        let (n, p) = (summary.n_rejected, results.header().min_probability);
+        eprintln!(
+            "{n} of {} cells are unassigned, their best label being less probable than {p}",
+            summary.n_cells
+        );
+    }
+    Ok(if summary.any_assigned() {
         Outcome::Done
     } else {
         eprintln!("nothing could be annotated: no cell has a gene that the model knows and a label that is probable enough");
         Outcome::NothingAnnotated
-    }
+    })
 }

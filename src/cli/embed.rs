@@ -8,6 +8,7 @@ use super::session::{Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
 use scdiva::run::{Parts, Results};
+use scdiva::tasks::TissueDecision;
 use scdiva::write::csv::EmbeddingWriter;
 use scdiva::write::npy::NpyWriter;
 use scdiva::{Error, Result};
@@ -107,6 +108,7 @@ impl Embed {
             fingerprint: files.fingerprint()?,
             head: None,
             min_probability: 0.0,
+            tissue: TissueDecision::default(),
             keep_embedding: true,
         };
         let journal = plan.compute(&mut scdiva, Place::of(Some(&output)), &self.run).await?;

@@ -1,9 +1,11 @@
 //! `scdiva info`.
 
 use super::Outcome;
+use super::heads;
 use super::session::{Session, describe, io_error};
 use clap::Args;
 use scdiva::Result;
+use scdiva::model::Head;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -16,21 +18,44 @@ pub(super) struct Info {
 
 impl Info {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
-        let info = session.open().await?.info();
+        let (scdiva, files) = (session.open().await?, session.model_files()?);
+        let mut info = scdiva.info();
+        info.model.own_heads = heads::saved(&files)?;
         let out = io::stdout().lock();
         let written = if self.json {
             serde_json::to_writer_pretty(out, &info)
                 .map_err(io::Error::from)
                 .and_then(|()| writeln!(io::stdout()))
         } else {
-            write(out, &info)
+            let describe = |name: &String| match heads::head(&scdiva, &files, Some(name)) {
+                Ok(head) => describe_head(&head),
+                // What cannot be used is said, and hinders nothing else.
+                Err(error) => error.to_string(),
+            };
+            write(out, &info, &describe)
         };
         written.map_err(io_error(Path::new("stdout")))?;
         Ok(Outcome::Done)
     }
 }
 
-fn write(mut out: impl Write, info: &scdiva::Info) -> io::Result<()> {
+/// What a head says about itself.
+fn describe_head(head: &Head) -> String {
+    let mut text = format!("{} labels", head.labels.len());
+    if head.min_probability > 0.0 {
+        text.push_str(&format!(", threshold {}", head.min_probability));
+    }
+    if !head.tissues.is_empty() {
+        let tissues: Vec<&str> = head.tissues.iter().map(|tissue| tissue.name.as_str()).collect();
+        text.push_str(&format!(", tissues {}", tissues.join(", ")));
+    }
+    if let Some(reference) = &head.reference {
+        text.push_str(&format!("; fitted on {reference}"));
+    }
+    text
+}
+
+fn write(mut out: impl Write, info: &scdiva::Info, describe_head: &dyn Fn(&String) -> String) -> io::Result<()> {
     writeln!(out, "scdiva {}", info.version)?;
     writeln!(out, "device: {}", describe(&info.device))?;
     if let Some(gpu) = &info.device.gpu {
@@ -79,5 +104,15 @@ fn write(mut out: impl Write, info: &scdiva::Info) -> io::Result<()> {
     } else {
         model.heads.join(", ")
     };
-    writeln!(out, "  heads: {heads}")
+    writeln!(out, "  heads: {heads}")?;
+    for name in &model.heads {
+        writeln!(out, "    {name}: {}", describe_head(name))?;
+    }
+    if !model.own_heads.is_empty() {
+        writeln!(out, "  saved heads: {}", model.own_heads.join(", "))?;
+    }
+    for name in &model.own_heads {
+        writeln!(out, "    {name}: {}", describe_head(name))?;
+    }
+    Ok(())
 }

@@ -39,8 +39,14 @@ impl Input {
 
     /// What concerns its genes.
     pub(super) fn match_options(&self) -> MatchOptions {
-        let mut options = MatchOptions::default();
+        let mut options = self.species_options();
         options.gene_column.clone_from(&self.gene_column);
+        options
+    }
+
+    /// What also concerns the genes of another matrix of the same species.
+    pub(super) fn species_options(&self) -> MatchOptions {
+        let mut options = MatchOptions::default();
         options.species = self.species.map(|species| match species {
             SpeciesName::Human => Species::Human,
             SpeciesName::Mouse => Species::Mouse,

@@ -91,6 +91,6 @@ impl Merge {
             _ => None,
         };
         self.results.write(&mut results, &whole, Some(&output), format, original)?;
-        Ok(annotate::said(&results.summary()?, start))
+        annotate::said(&mut results, start)
     }
 }

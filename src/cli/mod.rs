@@ -3,8 +3,10 @@
 
 mod annotate;
 mod embed;
+mod fit;
 mod forward;
 mod h5ad;
+mod heads;
 mod info;
 mod input;
 mod inputs;
@@ -37,6 +39,8 @@ enum Command {
     Annotate(annotate::Annotate),
     /// Cell embeddings
     Embed(embed::Embed),
+    /// A head for the cell types of your own reference, to annotate other matrices with
+    Fit(fit::Fit),
     /// Joins the parts of a run that was split with --shard
     Merge(merge::Merge),
     /// The forward pass on given tokens, to check a checkpoint against another program
@@ -63,6 +67,7 @@ pub(crate) fn main() -> ExitCode {
         match command {
             Command::Annotate(command) => command.run(&session).await,
             Command::Embed(command) => command.run(&session).await,
+            Command::Fit(command) => command.run(&session).await,
             Command::Merge(command) => command.run(&session),
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,

@@ -84,7 +84,8 @@ pub(super) struct ResultArgs {
     /// No such layout in an .h5ad
     #[arg(long, conflicts_with = "umap")]
     no_umap: bool,
-    /// In an .h5ad, take out the results of an earlier run; without this, finding any is an error, and what is not of scdiva never goes
+    /// In an .h5ad, take out the results of an earlier run, and replace a saved head; without this, finding any is an error, and what is not
+    /// of scdiva never goes
     #[arg(long)]
     pub(super) replace: bool,
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use scdiva::cells::{CellMatrix, Tokenizer};
 use scdiva::model::Head;
 use scdiva::run::{Journal, RunHeader, RunInput, RunModel, Shard};
+use scdiva::tasks::TissueDecision;
 use scdiva::{Error, Result, ScDiVa};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::PathBuf;
@@ -154,6 +155,7 @@ pub(super) struct Plan<'a> {
     /// `None` for embeddings alone.
     pub(super) head: Option<&'a Head>,
     pub(super) min_probability: f32,
+    pub(super) tissue: TissueDecision,
     pub(super) keep_embedding: bool,
 }
 
@@ -175,6 +177,7 @@ impl Plan<'_> {
                 name: info.model.config.name.clone(),
                 hash: scdiva.model_hash()?,
                 head: self.head.map(|head| head.name.clone()),
+                head_hash: self.head.map(|head| head.hash.clone()),
                 labels: self.head.map_or_else(Vec::new, |head| head.labels.clone()),
                 ontology_ids: self.head.map_or_else(Vec::new, |head| head.ontology_ids.clone()),
                 n_embedding: if self.keep_embedding {
@@ -185,6 +188,7 @@ impl Plan<'_> {
             },
             device: format!("{}, {}", info.device.kind, info.device.name),
             min_probability: self.min_probability,
+            tissue: self.tissue.clone(),
             cells: shard.unwrap_or(Shard::WHOLE).cells(n_cells),
         })
     }

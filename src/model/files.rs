@@ -16,6 +16,8 @@ pub struct ModelFiles {
     files: BTreeMap<String, Arc<dyn Source>>,
 }
 
+/// What all that is learned on top of a model depends on.
+const WEIGHTS: &str = "model.safetensors";
 /// What genes of mouse mean.
 const MOUSE_ORTHOLOGS: &str = "orthologs_mouse.tsv.gz";
 
@@ -121,25 +123,22 @@ impl ModelFiles {
     /// # Errors
     /// [`Error::Io`] when a file cannot be read.
     pub fn hash(&self) -> Result<String> {
-        const PIECE: u64 = 1 << 20;
         let mut hasher = Sha256::new();
-        let mut piece = Vec::new();
-        let own = |file: &str| {
-            ["config.json", "model.safetensors", "vocab.tsv", MOUSE_ORTHOLOGS].contains(&file) || head_name(file).is_some()
-        };
+        let own =
+            |file: &str| ["config.json", WEIGHTS, "vocab.tsv", MOUSE_ORTHOLOGS].contains(&file) || head_name(file).is_some();
         for (file, source) in self.files.iter().filter(|(file, _)| own(file)) {
-            let size = source.size();
-            hasher.update(format!("{}:{file}:{size}\n", file.len()));
-            for start in (0..size).step_by(1 << 20) {
-                piece.resize(usize::try_from(PIECE.min(size - start)).unwrap_or_default(), 0);
-                source.read_at(start, &mut piece).map_err(|source| Error::Io {
-                    file: self.path(file),
-                    source,
-                })?;
-                hasher.update(&piece);
-            }
+            hasher.update(format!("{}:{file}:{}\n", file.len(), source.size()));
+            update(&mut hasher, &self.path(file), source.as_ref())?;
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(hasher))
+    }
+
+    /// SHA-256 of `model.safetensors`, in hexadecimal: what a head that was fitted on these weights names.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is missing, [`Error::Io`] when it cannot be read.
+    pub fn weights_hash(&self) -> Result<String> {
+        sha256(&self.path(WEIGHTS), self.require(WEIGHTS)?.as_ref())
     }
 
     /// The sizes of the model, without its weights being read.
@@ -180,4 +179,29 @@ impl ModelFiles {
 /// `NAME` of `heads/NAME.safetensors`.
 fn head_name(file: &str) -> Option<&str> {
     file.strip_prefix("heads/")?.strip_suffix(".safetensors")
+}
+
+/// SHA-256 of a file, in hexadecimal; `file` is how the user calls it.
+pub(super) fn sha256(file: &str, source: &dyn Source) -> Result<String> {
+    let mut hasher = Sha256::new();
+    update(&mut hasher, file, source)?;
+    Ok(hexadecimal(hasher))
+}
+
+fn update(hasher: &mut Sha256, file: &str, source: &dyn Source) -> Result<()> {
+    const PIECE: u64 = 1 << 20;
+    let (mut piece, size) = (Vec::new(), source.size());
+    for start in (0..size).step_by(1 << 20) {
+        piece.resize(usize::try_from(PIECE.min(size - start)).unwrap_or_default(), 0);
+        source.read_at(start, &mut piece).map_err(|source| Error::Io {
+            file: file.to_owned(),
+            source,
+        })?;
+        hasher.update(&piece);
+    }
+    Ok(())
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

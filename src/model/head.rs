@@ -1,11 +1,17 @@
 //! A task head: labels from a cell embedding. A few kflop a cell, so it runs on the host, in f64.
 
-use super::files::ModelFiles;
+mod metadata;
+
+pub use metadata::Tissue;
+
+use super::files::{ModelFiles, sha256};
 use super::forward::Output;
 use super::tensors::TensorFile;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use crate::read::Source;
+use metadata::Metadata;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What a head reads. Source: spec section 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,36 @@ impl FromStr for Pooling {
     }
 }
 
+impl Pooling {
+    /// What heads call it in their metadata.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latent => "latent",
+            Self::Mean => "mean",
+            Self::LatentMean => "latent+mean",
+        }
+    }
+
+    /// Whether it reads the mean of the gene rows.
+    pub(crate) fn reads_mean(self) -> bool {
+        self != Self::Latent
+    }
+
+    /// What a head reads of one of the `n_cells` cells of an output.
+    pub(crate) fn pooled(self, output: &Output, n_cells: usize, cell: usize) -> Vec<f32> {
+        let row = |part: &[f32]| {
+            let d = part.len() / n_cells.max(1);
+            part[cell * d..(cell + 1) * d].to_vec()
+        };
+        match self {
+            Self::Latent => row(&output.latent),
+            Self::Mean => row(&output.mean),
+            Self::LatentMean => [row(&output.latent), row(&output.mean)].concat(),
+        }
+    }
+}
+
 /// `Linear → GELU → Linear → softmax` on pooled hidden states.
 #[derive(Debug, Clone)]
 pub struct Head {
@@ -42,6 +78,16 @@ pub struct Head {
     pub ontology_ids: Vec<String>,
     /// What it reads.
     pub pooling: Pooling,
+    /// The least probability that a label should have to be believed; 0 for a head that does not say.
+    pub min_probability: f32,
+    /// The tissues that it tells apart, by name; none for a head that does not say.
+    pub tissues: Vec<Tissue>,
+    /// What it was fitted on, in words.
+    pub reference: Option<String>,
+    /// SHA-256 of the head's file, in hexadecimal.
+    pub hash: String,
+    /// The place in `tissues` of the one that answers are kept to.
+    restriction: Option<usize>,
     first: Linear,
     second: Linear,
 }
@@ -69,14 +115,24 @@ struct Linear {
 }
 
 impl Head {
-    /// Reads `heads/NAME.safetensors` for a model of width `hidden_size`: tensors `0.weight` `[hidden, in]`, `0.bias`, `2.weight`
-    /// `[labels, hidden]`, `2.bias`; metadata `kind` = `annotate`, `labels` and `ontology_ids` as JSON arrays, `pooling`.
+    /// Reads `heads/NAME.safetensors` of a model of width `hidden_size`: [`Head::read`].
     ///
     /// # Errors
-    /// [`Error::File`] that names the tensor or the metadata key.
+    /// [`Error::File`] when it is missing; what [`Head::read`] says.
     pub fn open(files: &ModelFiles, name: &str, hidden_size: usize) -> Result<Self> {
         let file = format!("heads/{name}.safetensors");
-        let tensors = TensorFile::open(&files.path(&file), files.require(&file)?)?;
+        Self::read(files, name, &files.path(&file), &files.require(&file)?, hidden_size)
+    }
+
+    /// Reads a head for the model of `files`, whose width is `hidden_size`: tensors `0.weight` `[hidden, in]`, `0.bias`, `2.weight`
+    /// `[labels, hidden]`, `2.bias`; metadata `kind` = `annotate`, `labels` as a JSON array; and where they are given, `ontology_ids` as
+    /// one too, `pooling`, `min_probability`, `tissues` and `tissue_ambiguous` as JSON objects of arrays of labels, `reference`, and
+    /// `model_hash`, the SHA-256 of the `model.safetensors` that it was fitted on. `file` is how the user calls it.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names the tensor or the metadata key, or says that it was fitted on another model; [`Error::Io`].
+    pub fn read(files: &ModelFiles, name: &str, file: &str, source: &Arc<dyn Source>, hidden_size: usize) -> Result<Self> {
+        let tensors = TensorFile::open(file, Arc::clone(source))?;
         let metadata = Metadata {
             file: tensors.name().to_owned(),
             entries: tensors.metadata(),
@@ -85,8 +141,15 @@ impl Head {
         if kind != "annotate" {
             return Err(metadata.error("kind", format!("{kind:?}, wanted \"annotate\"")));
         }
+        if let Some(hash) = metadata.model_hash()? {
+            let own = files.weights_hash()?;
+            if hash != own {
+                let problem = format!("fitted on another model, whose weights have the SHA-256 {hash}; this model's have {own}");
+                return Err(metadata.error("model_hash", problem));
+            }
+        }
         let labels = metadata.list("labels")?;
-        let pooling = match metadata.entries.get("pooling") {
+        let pooling = match metadata.get("pooling") {
             None => Pooling::Latent,
             Some(text) => text.parse().map_err(|problem| metadata.error("pooling", problem))?,
         };
@@ -104,10 +167,15 @@ impl Head {
         let n_hidden = tensors.info("0.weight")?.shape.first().copied().unwrap_or(0);
         let head = Self {
             name: name.to_owned(),
-            ontology_ids: match metadata.entries.contains_key("ontology_ids") {
-                true => metadata.list("ontology_ids")?,
-                false => Vec::new(),
+            ontology_ids: match metadata.get("ontology_ids") {
+                Some(_) => metadata.list("ontology_ids")?,
+                None => Vec::new(),
             },
+            min_probability: metadata.min_probability()?,
+            tissues: metadata.tissues(&labels)?,
+            reference: metadata.get("reference").map(str::to_owned),
+            hash: sha256(file, source.as_ref())?,
+            restriction: None,
             first: Linear::read(&tensors, 0, n_hidden, n_in)?,
             second: Linear::read(&tensors, 2, labels.len(), n_hidden)?,
             labels,
@@ -125,23 +193,44 @@ impl Head {
         Ok(head)
     }
 
+    /// A head that gives only the labels of a tissue: those of others have probability 0, and the rest sums up to 1. `None` lifts that.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the head knows no such tissue, with those that it knows.
+    pub fn in_tissue(&self, tissue: Option<&str>) -> Result<Self> {
+        let place = |name: &str| {
+            let known: Vec<&str> = self.tissues.iter().map(|tissue| tissue.name.as_str()).collect();
+            known.iter().position(|&known| known == name).ok_or_else(|| {
+                let problem = match known.as_slice() {
+                    [] => format!("{name:?}, but head {:?} tells no tissues apart", self.name),
+                    known => format!("{name:?}, wanted auto, any or one of {}", known.join(", ")),
+                };
+                Error::argument("annotate", "tissue", problem)
+            })
+        };
+        Ok(Self {
+            restriction: tissue.map(place).transpose()?,
+            ..self.clone()
+        })
+    }
+
     /// Probabilities of every label for each of `n_cells` cells, `[n_cells, n_labels]`. `output` must hold what
     /// [`Head::pooling`] reads.
     #[must_use]
     pub fn probabilities(&self, output: &Output, n_cells: usize) -> Vec<f32> {
-        let rows = |part: &[f32], cell: usize| {
-            let d = part.len() / n_cells.max(1);
-            part[cell * d..(cell + 1) * d].to_vec()
-        };
         let mut probabilities = Vec::with_capacity(n_cells * self.labels.len());
         for cell in 0..n_cells {
-            let pooled = match self.pooling {
-                Pooling::Latent => rows(&output.latent, cell),
-                Pooling::Mean => rows(&output.mean, cell),
-                Pooling::LatentMean => [rows(&output.latent, cell), rows(&output.mean, cell)].concat(),
-            };
+            let pooled = self.pooling.pooled(output, n_cells, cell);
             let hidden: Vec<f64> = self.first.apply(pooled.iter().map(|&x| f64::from(x))).map(gelu).collect();
-            probabilities.extend(softmax(self.second.apply(hidden.into_iter()).collect()));
+            let mut logits: Vec<f64> = self.second.apply(hidden.into_iter()).collect();
+            if let Some(tissue) = self.restriction.and_then(|place| self.tissues.get(place)) {
+                let others = logits
+                    .iter_mut()
+                    .enumerate()
+                    .filter(|(label, _)| !tissue.labels.contains(label));
+                others.for_each(|(_, logit)| *logit = f64::NEG_INFINITY);
+            }
+            probabilities.extend(softmax(logits));
         }
         probabilities
     }
@@ -211,28 +300,6 @@ fn entropy(probabilities: &[f32]) -> f32 {
     let terms = probabilities.iter().map(|&p| f64::from(p)).filter(|&p| p > 0.0);
     // Not −0 for a certain answer.
     (-terms.map(|p| p * p.ln()).sum::<f64>()).max(0.0) as f32
-}
-
-struct Metadata {
-    file: String,
-    entries: HashMap<String, String>,
-}
-
-impl Metadata {
-    fn error(&self, key: &str, problem: String) -> Error {
-        Error::file(&self.file, format_args!("metadata {key}"), problem)
-    }
-
-    fn text(&self, key: &str) -> Result<&str> {
-        self.entries
-            .get(key)
-            .map(String::as_str)
-            .ok_or_else(|| self.error(key, "missing".to_owned()))
-    }
-
-    fn list(&self, key: &str) -> Result<Vec<String>> {
-        serde_json::from_str(self.text(key)?).map_err(|e| self.error(key, format!("{e}, wanted a JSON array of texts")))
-    }
 }
 
 #[cfg(test)]

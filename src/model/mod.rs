@@ -15,5 +15,5 @@ pub use checkpoint::{Checkpoint, tensor_shapes};
 pub use config::Config;
 pub use files::ModelFiles;
 pub use forward::{Model, Output, Want};
-pub use head::{Head, Pooling, Prediction};
+pub use head::{Head, Pooling, Prediction, Tissue};
 pub use tensors::TensorFile;

@@ -57,14 +57,19 @@ impl<F: Read + Write + Seek> Results<F> {
         }
         let mut run = Map::new();
         run.insert("version".to_owned(), header.version.into());
-        let (name, hash, head) = (header.model.name, header.model.hash, header.model.head);
-        run.insert("model".to_owned(), json!({"name": name, "hash": hash, "head": head}));
+        let model = header.model;
+        let described = json!({"name": model.name, "hash": model.hash, "head": model.head, "head_hash": model.head_hash});
+        run.insert("model".to_owned(), described);
+        if !header.tissue.text.is_empty() {
+            let (name, decision) = (header.tissue.name, header.tissue.text);
+            run.insert("tissue".to_owned(), json!({"name": name, "decision": decision}));
+        }
         run.insert("device".to_owned(), header.device.into());
         run.insert("input".to_owned(), input(header.input.report));
         run.insert("parameters".to_owned(), Value::Object(parameters));
         writer.set_run(run);
 
-        let (n_cols, umap) = (header.model.n_embedding, self.umap.take());
+        let (n_cols, umap) = (model.n_embedding, self.umap.take());
         let written = self.each_block(Columns::All, |cells, columns, block| {
             let renamed: Vec<ResultColumn> = columns
                 .into_iter()

@@ -1,6 +1,7 @@
 //! What a run is: everything that its answers depend on.
 
 use crate::error::{Error, Result};
+use crate::tasks::TissueDecision;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -17,6 +18,8 @@ pub struct RunHeader {
     pub device: String,
     /// Cells whose best label is less probable than this are unassigned.
     pub min_probability: f32,
+    /// The tissue whose labels are given, and why.
+    pub tissue: TissueDecision,
     /// The cells of this journal.
     pub cells: Range<usize>,
 }
@@ -43,6 +46,8 @@ pub struct RunModel {
     pub hash: String,
     /// The head; `None` for embeddings alone.
     pub head: Option<String>,
+    /// [`crate::model::Head::hash`].
+    pub head_hash: Option<String>,
     /// Its labels; empty without a head.
     pub labels: Vec<String>,
     /// Their Cell Ontology ids; empty where there are none.
@@ -58,7 +63,11 @@ impl RunHeader {
     /// [`Error::File`] with the first thing that differs, as it was and as it is.
     pub fn expect_same_run(&self, file: &str, other: &Self) -> Result<()> {
         let model = |header: &Self| format!("{} {}", header.model.name, header.model.hash);
-        let head = |header: &Self| header.model.head.clone().unwrap_or_else(|| "none".to_owned());
+        let head = |header: &Self| match (&header.model.head, &header.model.head_hash) {
+            (Some(name), Some(hash)) => format!("{name} {hash}"),
+            _ => "none".to_owned(),
+        };
+        let tissue = |header: &Self| header.tissue.name.clone().unwrap_or_else(|| "any".to_owned());
         let different = [
             ("version", other.version.clone(), self.version.clone()),
             (
@@ -74,6 +83,7 @@ impl RunHeader {
                 other.min_probability.to_string(),
                 self.min_probability.to_string(),
             ),
+            ("tissue", tissue(other), tissue(self)),
             (
                 "embeddings",
                 other.model.n_embedding.to_string(),

@@ -38,6 +38,8 @@ pub struct Summary {
     pub n_cells: usize,
     /// Cells without a gene that the model knows.
     pub n_unknown: usize,
+    /// Cells whose best label is less probable than the threshold of the run.
+    pub n_rejected: usize,
     /// Cells of each label, [`UNASSIGNED`] among them, the most frequent first.
     pub labels: Vec<(String, usize)>,
 }
@@ -163,6 +165,7 @@ impl<F: Read + Write + Seek> Results<F> {
             summary.n_unknown += block.known.iter().filter(|&&known| !known).count();
             for prediction in &block.predictions {
                 let label = prediction.filter(|p| p.probability >= min_probability).map(|p| p.label);
+                summary.n_rejected += usize::from(prediction.is_some() && label.is_none());
                 let place = label.unwrap_or(counts.len() - 1);
                 counts[place] += 1;
             }

@@ -1,6 +1,6 @@
 //! Cell types: a head on the cell embedding. Source: spec section 6.
 
-use super::{OnProgress, Runner, answer_blocks};
+use super::{OnProgress, Progress, Runner, TissueChoice, TissueDecision, answer_blocks, decide_tissue};
 use crate::cells::{InputReport, Tokenizer};
 use crate::error::{Error, Result};
 use crate::model::{Head, Prediction};
@@ -13,8 +13,10 @@ pub const UNASSIGNED: &str = "unassigned";
 pub struct AnnotateOptions {
     /// Which head, by name; without it the model's only one.
     pub head: Option<String>,
-    /// Cells whose most probable label is less probable than this are [`UNASSIGNED`].
-    pub min_probability: f32,
+    /// Cells whose most probable label is less probable than this are [`UNASSIGNED`]; without it the head's own threshold holds.
+    pub min_probability: Option<f32>,
+    /// Which labels may be given.
+    pub tissue: TissueChoice,
 }
 
 /// The answer for all cells of a matrix.
@@ -26,8 +28,10 @@ pub struct Annotation {
     pub ontology_ids: Vec<String>,
     /// One a cell; `None` for a cell without a gene that the model knows.
     pub predictions: Vec<Option<Prediction>>,
-    /// [`AnnotateOptions::min_probability`].
+    /// The threshold that was used; 0 for none.
     pub min_probability: f32,
+    /// The tissue whose labels were given.
+    pub tissue: TissueDecision,
     /// What was found in the file.
     pub report: InputReport,
 }
@@ -52,12 +56,14 @@ impl Annotation {
 ///
 /// # Errors
 /// [`Error::Argument`] outside 0 to 1.
-pub fn check_min_probability(min_probability: f32) -> Result<()> {
-    if (0.0..=1.0).contains(&min_probability) {
-        return Ok(());
+pub fn check_min_probability(min_probability: Option<f32>) -> Result<()> {
+    match min_probability {
+        Some(p) if !(0.0..=1.0).contains(&p) => {
+            let problem = format!("{p}, wanted 0 to 1");
+            Err(Error::argument("annotate", "min_probability", problem))
+        }
+        _ => Ok(()),
     }
-    let problem = format!("{min_probability}, wanted 0 to 1");
-    Err(Error::argument("annotate", "min_probability", problem))
 }
 
 /// Annotates all cells.
@@ -70,17 +76,20 @@ pub(crate) async fn annotate(
 ) -> Result<Annotation> {
     check_min_probability(options.min_probability)?;
     let n_cells = tokenizer.report().n_cells;
+    let mut before = |_| on_progress(Progress { n_done: 0, n_cells });
+    let (head, tissue) = decide_tissue(runner, tokenizer, head, &options.tissue, &mut before).await?;
     let mut predictions = Vec::with_capacity(n_cells);
-    answer_blocks(runner, tokenizer, Some(head), 0..n_cells, on_progress, &mut |block| {
+    answer_blocks(runner, tokenizer, Some(&head), 0..n_cells, on_progress, &mut |block| {
         predictions.extend(block.predictions);
         Ok(())
     })
     .await?;
     Ok(Annotation {
-        labels: head.labels.clone(),
-        ontology_ids: head.ontology_ids.clone(),
+        labels: head.labels,
+        ontology_ids: head.ontology_ids,
         predictions,
-        min_probability: options.min_probability,
+        min_probability: options.min_probability.unwrap_or(head.min_probability),
+        tissue,
         report: tokenizer.report().clone(),
     })
 }

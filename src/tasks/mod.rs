@@ -3,25 +3,31 @@
 mod annotate;
 mod cluster;
 mod embed;
+mod fit_head;
 mod graph;
 mod neighbours;
 mod random;
+mod tissue;
 mod umap;
 mod vote;
 
 pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED, check_min_probability};
 pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
+pub use fit_head::{CellLabels, FitOptions, FitReport, FittedHead, LEAST_CELLS, TypeReport};
 pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
+pub use tissue::{MOST_OUTSIDE, TissueChoice, TissueDecision};
 pub use umap::{UmapOptions, umap};
 pub use vote::{GroupVote, VoteOptions, Votes, vote};
 
 pub(crate) use annotate::annotate;
 pub(crate) use embed::embed;
+pub(crate) use fit_head::{Fit, fit_head};
+pub(crate) use tissue::decide_tissue;
 
 use crate::cells::{Tokenizer, Tokens};
 use crate::error::{Error, Result};
-use crate::model::{CellInput, Head, Output, Pooling, Prediction, Want};
+use crate::model::{CellInput, Head, Output, Prediction, Want};
 use std::ops::{ControlFlow, Range};
 
 /// How far a task is.
@@ -87,7 +93,7 @@ pub(crate) async fn answer_blocks(
     sink: &mut dyn FnMut(CellBlock) -> Result<()>,
 ) -> Result<()> {
     let want = Want {
-        mean: head.is_some_and(|head| head.pooling != Pooling::Latent),
+        mean: head.is_some_and(|head| head.pooling.reads_mean()),
         ..Want::default()
     };
     let (first_cell, n_cells) = (cells.start, cells.len());
@@ -101,25 +107,37 @@ pub(crate) async fn answer_blocks(
                 predictions: Vec::new(),
                 embedding: Vec::new(),
             };
-            let mut first = 0;
-            while first < tokens.len() {
-                let end = first + batch_len(&tokens[first..], runner.max_rows());
-                let batch = &tokens[first..end];
-                let inputs: Vec<CellInput<'_>> = batch.iter().map(input).collect();
-                let output = runner.forward(&inputs, want).await?;
+            run_batches(runner, tokens, want, &mut |batch, output| {
                 if let Some(head) = head {
                     let predictions = head.predict(&output, batch.len());
-                    let known = batch.iter().map(|tokens| !tokens.is_empty());
-                    answers
-                        .predictions
-                        .extend(known.zip(predictions).map(|(known, p)| known.then_some(p)));
+                    let known = &answers.known[batch.clone()];
+                    let predictions = known.iter().zip(predictions).map(|(known, p)| known.then_some(p));
+                    answers.predictions.extend(predictions);
                 }
                 answers.embedding.extend(output.latent);
-                tell(on_progress, start + end - first_cell, n_cells)?;
-                first = end;
-            }
+                tell(on_progress, start + batch.end - first_cell, n_cells)
+            })
+            .await?;
             sink(answers)?;
         }
+    }
+    Ok(())
+}
+
+/// The forward pass of all cells, in order; `take` gets each batch: which of the cells, and what was computed.
+async fn run_batches(
+    runner: &mut impl Runner,
+    tokens: &[Tokens],
+    want: Want,
+    take: &mut dyn FnMut(Range<usize>, Output) -> Result<()>,
+) -> Result<()> {
+    let mut first = 0;
+    while first < tokens.len() {
+        let end = first + batch_len(&tokens[first..], runner.max_rows());
+        let inputs: Vec<CellInput<'_>> = tokens[first..end].iter().map(input).collect();
+        let output = runner.forward(&inputs, want).await?;
+        take(first..end, output)?;
+        first = end;
     }
     Ok(())
 }

@@ -24,6 +24,11 @@ impl Random {
         ((high * n as u64) >> 32) as usize
     }
 
+    /// A number of mean 0 and variance 1: all between `−√3` and `√3` are alike.
+    pub(super) fn uniform(&mut self) -> f64 {
+        3.0_f64.sqrt() * (self.below(1 << 24) as f64 / f64::from(1 << 23) - 1.0)
+    }
+
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));

@@ -1,6 +1,7 @@
 //! `.safetensors` files of f32 tensors that are written piece by piece, in any order.
 
 use serde_json::{Map, json};
+use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 
 /// Writes tensors whose shapes are known before their numbers are, so that none of them has to be in memory as a whole.
@@ -38,8 +39,19 @@ impl<W: Write + Seek> SafetensorsWriter<W> {
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] for a tensor of more than 2^64 bytes; what `out` says.
-    pub fn new(mut out: W, tensors: &[(&str, Vec<usize>)]) -> io::Result<Self> {
+    pub fn new(out: W, tensors: &[(&str, Vec<usize>)]) -> io::Result<Self> {
+        Self::with_metadata(out, tensors, &BTreeMap::new())
+    }
+
+    /// As [`SafetensorsWriter::new`], with texts beside the tensors.
+    ///
+    /// # Errors
+    /// As [`SafetensorsWriter::new`].
+    pub fn with_metadata(mut out: W, tensors: &[(&str, Vec<usize>)], metadata: &BTreeMap<&str, String>) -> io::Result<Self> {
         let mut header = Map::new();
+        if !metadata.is_empty() {
+            header.insert("__metadata__".to_owned(), json!(metadata));
+        }
         let mut written = Vec::new();
         let mut end = 0_u64;
         for (name, shape) in tensors {

@@ -9,8 +9,8 @@
 use super::checkpoint;
 use crate::reference::model::Sizes;
 use crate::reference::random::tensor;
-use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,17 @@ impl Place {
         fs::create_dir(place.path("heads")).unwrap();
         fs::write(place.path("heads/types.safetensors"), head).unwrap();
         place
+    }
+
+    /// Writes the head again, with more to say about itself.
+    pub fn describe_head(&self, more: &[(&str, &str)]) {
+        let path = self.path("heads/types.safetensors");
+        let bytes = fs::read(&path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let mut metadata = header.metadata().clone().unwrap();
+        metadata.extend(more.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        fs::write(path, safetensors::serialize(tensors, Some(metadata)).unwrap()).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,0 +1,176 @@
+//! Heads of the user's own: files, or names in the user's folder of heads, where each model has a folder by its hash.
+
+use super::session::io_error;
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
+use scdiva::model::Head;
+use scdiva::read::{FileSource, Source};
+use scdiva::write::file::NewFile;
+use scdiva::{Error, ModelFiles, Result, ScDiVa};
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs};
+
+const ENDING: &str = "safetensors";
+
+/// Another folder than the one where the system keeps a user's data.
+const FOLDER: &str = "SCDIVA_HEADS";
+
+/// How much of a model's hash names its folder.
+const N_DIGITS: usize = 16;
+
+/// Where a head is written.
+#[derive(Debug, Clone)]
+pub(super) struct HeadPlace {
+    /// The head's name.
+    pub(super) name: String,
+    path: PathBuf,
+    is_saved: bool,
+}
+
+impl HeadPlace {
+    /// What `--save-head` means: a file, when it looks like one, else a name in the folder of the model's heads. To be asked before anything
+    /// long begins.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that cannot be one or is of a head of the model; [`Error::File`] when there is one and `replace` is
+    /// not set; [`Error::Io`].
+    pub(super) fn new(model: &ModelFiles, what: &str, replace: bool) -> Result<Self> {
+        let place = if is_file(what) {
+            let path = PathBuf::from(what);
+            Self {
+                name: stem(&path),
+                path,
+                is_saved: false,
+            }
+        } else {
+            let is_plain = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
+            let problem = if what.is_empty() || what.starts_with('.') || !what.chars().all(is_plain) {
+                Some("wanted letters, digits, `-`, `_`, `.` and `+`, or a file that ends with .safetensors")
+            } else if model.heads().iter().any(|head| head == what) {
+                Some("a head of the model, which would go before it; wanted another name")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                return Err(wrong("save-head", format!("{what:?}: {problem}")));
+            }
+            Self {
+                name: what.to_owned(),
+                path: path_of(model, what)?,
+                is_saved: true,
+            }
+        };
+        if place.path.exists() && !replace {
+            let problem = "there is one already; `--replace` replaces it";
+            return Err(Error::file(place.path.display(), "head", problem));
+        }
+        if place.is_saved
+            && let Some(folder) = place.path.parent()
+        {
+            fs::create_dir_all(folder).map_err(io_error(folder))?;
+        }
+        // Tried, so that nothing long is done in vain; what is not published goes away.
+        NewFile::create(&place.path)?;
+        Ok(place)
+    }
+
+    /// Writes the file, in one step, and says so.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        let mut file = NewFile::create(&self.path)?;
+        file.write_all(bytes).map_err(io_error(&self.path))?;
+        file.publish()?;
+        let how = if self.is_saved {
+            self.name.clone()
+        } else {
+            self.path.display().to_string()
+        };
+        eprintln!("saved: {}; `--head {how}` uses it", self.path.display());
+        Ok(())
+    }
+}
+
+/// What `--head` means: a head of the model, a file, or a saved head.
+///
+/// # Errors
+/// [`Error::Argument`] when there is none of this name, with those that there are; what [`ScDiVa::head`] and [`ScDiVa::read_head`] say.
+pub(super) fn head(scdiva: &ScDiVa, model: &ModelFiles, name: Option<&str>) -> Result<Head> {
+    let Some(name) = name.filter(|name| !model.heads().iter().any(|head| head == name)) else {
+        return scdiva.head(name);
+    };
+    let path = if is_file(name) {
+        PathBuf::from(name)
+    } else {
+        path_of(model, name)?
+    };
+    if !is_file(name) && !path.exists() {
+        let there = [model.heads(), saved(model)?].concat();
+        let problem = match there.as_slice() {
+            [] => format!("{name}, but the model has no heads/NAME.safetensors and none is saved"),
+            there => format!("{name}, wanted one of {}", there.join(", ")),
+        };
+        return Err(wrong("head", problem));
+    }
+    let source: Arc<dyn Source> = Arc::new(FileSource::open(&path)?);
+    scdiva.read_head(&stem(&path), &path.display().to_string(), &source)
+}
+
+/// The names of the saved heads of a model, in order.
+///
+/// # Errors
+/// [`Error::Io`] when the folder cannot be read.
+pub(super) fn saved(model: &ModelFiles) -> Result<Vec<String>> {
+    let folder = folder(model)?;
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error(&folder))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(io_error(&folder))?.path();
+        let is_head = path.extension().is_some_and(|ending| ending == ENDING);
+        names.extend(is_head.then(|| stem(&path)).filter(|name| !name.starts_with('.')));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether this is the name of a file rather than of a head.
+fn is_file(what: &str) -> bool {
+    what.contains(std::path::is_separator) || Path::new(what).extension().is_some_and(|ending| ending == ENDING)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn path_of(model: &ModelFiles, name: &str) -> Result<PathBuf> {
+    Ok(folder(model)?.join(format!("{name}.{ENDING}")))
+}
+
+/// Where the heads of a model are saved.
+fn folder(model: &ModelFiles) -> Result<PathBuf> {
+    let all = match env::var_os(FOLDER).filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => choose_native_strategy()
+            .map_err(|error| wrong("head", format!("{error}; set {FOLDER} to a folder")))?
+            .data_dir()
+            .join("scdiva")
+            .join("heads"),
+    };
+    let mut hash = model.weights_hash()?;
+    hash.truncate(N_DIGITS);
+    Ok(all.join(OsString::from(hash)))
+}
+
+fn wrong(argument: &'static str, problem: String) -> Error {
+    Error::Argument {
+        operation: "annotate",
+        argument,
+        problem,
+    }
+}
