@@ -7,12 +7,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { publint } from "publint";
-import { demo, root } from "./command.js";
+import { root } from "./command.js";
+import { table } from "./several.js";
 
 const folder = fileURLToPath(new URL("..", import.meta.url));
 
 /** What a visitor may be asked to download for the package, packed: module, model and all; said in the README too. */
-const MOST_BYTES = 12_000_000;
+const MOST_BYTES = 8_000_000;
 
 test("resolves everywhere, with its types", () => {
   const attw = join(root, "node_modules/.bin/attw");
@@ -41,19 +42,22 @@ test("the README's first examples run", async (t) => {
   const [annotate, analyse] = [...readme.matchAll(/```js\n(.*?)```/gs)].map((match) => match[1]);
   const place = await mkdtemp(join(folder, "test/readme-"));
   t.after(() => rm(place, { recursive: true }));
-  const script = join(place, "example.mjs");
-  await writeFile(script, annotate.replace("scdiva.dispose();", "").replaceAll("file", JSON.stringify(demo)) + analyse.replaceAll("(file)", `(${JSON.stringify(demo)})`));
+  const [input, script] = [join(place, "cells.csv"), join(place, "example.mjs")];
+  await writeFile(input, table(40));
+  const code = `${annotate}${analyse}`.replaceAll("(file", `(${JSON.stringify(input)}`);
+  await writeFile(script, code);
   const printed = execFileSync(process.execPath, [script], { encoding: "utf8" });
-  assert.match(printed, /cell_0001 /);
-  assert.match(printed, /marker/i);
+  assert.match(printed, /^c0 \S/m);
+  assert.match(printed, /^markers of .* 40$/m);
 });
 
 test("the example for Node annotates a file", async (t) => {
   const place = await mkdtemp(join(tmpdir(), "scdiva-"));
   t.after(() => rm(place, { recursive: true }));
-  const out = join(place, "out.csv");
-  execFileSync(process.execPath, [join(root, "examples/node/annotate.mjs"), demo, out], { stdio: ["ignore", "inherit", "inherit"] });
+  const [input, out] = [join(place, "cells.csv"), join(place, "out.csv")];
+  await writeFile(input, table(40));
+  execFileSync(process.execPath, [join(root, "examples/node/annotate.mjs"), input, out], { stdio: ["ignore", "inherit", "pipe"] });
   const lines = (await readFile(out, "utf8")).trimEnd().split("\n");
-  assert.equal(lines.length, 241);
+  assert.equal(lines.length, 41);
   assert.match(lines[0], /^cell,label,probability,/);
 });
