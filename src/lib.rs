@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for how the crate is built.
 
+pub mod analysis;
 pub mod backend;
 pub mod cells;
 pub mod cpu;
@@ -11,6 +12,7 @@ pub mod gpu;
 #[cfg(target_arch = "wasm32")]
 pub mod js;
 pub mod model;
+mod parallel;
 pub mod read;
 pub mod run;
 pub mod tasks;

@@ -316,6 +316,164 @@ export interface TypeReport {
   nUsed: number;
 }
 
+/** Cells whose answer is there, as they come. Every array but `labels` has one entry a cell. */
+export interface AnnotationBatch {
+  /** Index of the first of them; they follow one another. */
+  from: number;
+  cells: string[];
+  /** What `label` and `secondLabel` count: the same in every batch. */
+  labels: string[];
+  /** As in `Annotation`. */
+  label: Int32Array;
+  probability: Float32Array;
+  secondLabel: Int32Array;
+  secondProbability: Float32Array;
+}
+
+export interface AnalyseOptions extends Omit<AnnotateOptions, "onProgress"> {
+  /** Told about every stage. */
+  onProgress?: (progress: AnalysisProgress) => void;
+  /** Told the answers of some hundred cells at a time, as they come. */
+  onBatch?: (batch: AnnotationBatch) => void;
+  /** Whether cells are laid out in two dimensions, by their embeddings. Default: yes. */
+  umap?: boolean;
+  /** Whether groups of similar cells vote on one label. Default: yes. */
+  vote?: boolean;
+  /** The column of the file's `obs` whose groups vote; default: clusters that are found for this (Leiden, on the neighbours of the embeddings). */
+  groups?: string | undefined;
+}
+
+/** How far a stage is. The stages follow one another in this order; what is not asked for is left out. */
+export interface AnalysisProgress extends Progress {
+  stage: AnalysisStage;
+}
+
+/** `tissue`: a few cells are answered, to tell which tissue they are of. `read`: the whole file is read once, for `qc`. `annotate`: the model's answers. */
+export type AnalysisStage = "tissue" | "read" | "annotate" | "neighbours" | "clusters" | "umap";
+
+/**
+ * A matrix that was annotated, looked at as a whole, and stays open for questions until `dispose`. Data are typed arrays with one entry a cell,
+ * where no other size is given. The methods that read the file go through it once, in blocks; all of them can be cancelled by a signal.
+ */
+export interface Analysis {
+  /** What the input is called. */
+  readonly name: string;
+  readonly cells: string[];
+  /** What `label`, `secondLabel` and `votedLabel` count. */
+  readonly labels: string[];
+  /** Cell Ontology ids of the labels, empty where there is none. */
+  readonly ontologyIds: string[];
+  /** Index of the most probable label; −1 for a cell without a gene that the model knows. */
+  readonly label: Int32Array;
+  /** Its probability, NaN where there is none. */
+  readonly probability: Float32Array;
+  /** Index of the runner-up, or −1. */
+  readonly secondLabel: Int32Array;
+  readonly secondProbability: Float32Array;
+  /** Shannon entropy of the probabilities of all labels, in nats: 0 when one has it all, `ln(labels.length)` when all are alike. */
+  readonly entropy: Float32Array;
+  /** The group that the cell votes with, which counts `clusterNames`; −1 for a cell in none. `null` without a vote. */
+  readonly cluster: Int32Array | null;
+  /** The groups' names: numbers from the largest cluster on, or the categories of the column `groups`. */
+  readonly clusterNames: string[];
+  /** The label that most cells of the group have, −1 where there is none. `null` without a vote. */
+  readonly votedLabel: Int32Array | null;
+  /** The share of the group's cells that have it, NaN for a cell in none. `null` without a vote. */
+  readonly voteShare: Float32Array | null;
+  /** `[cells, 2]`, x and y; NaN for a cell without a gene that the model knows. `null` where it was not asked for. */
+  readonly umap: Float32Array | null;
+  readonly qc: CellQc;
+  readonly report: InputReport;
+  readonly inspection: Inspection;
+  /** The model and the head that answered. */
+  readonly model: AnalysisModel;
+  /** Cells less probable than this are `unassigned` in `csv()` and `h5ad()`, and do not vote. 0: none. */
+  readonly minProbability: number;
+  /** The tissue whose labels were given, or `any`. */
+  readonly tissue: string;
+  /** The same in words, with the reason. */
+  readonly tissueDecision: string;
+  /** The names of the file's genes, each once: symbols where there are any. */
+  readonly genes: string[];
+  /**
+   * How much each cell expresses a gene: ln(1 + counts per 10,000), over all counts of the cell. Values that are logarithms already are brought to
+   * that where the file tells its scale. The name is one of `genes`, or an id; the case of letters does not count where it is clear without.
+   */
+  gene(name: string, signal?: AbortSignal): Promise<Float32Array>;
+  /** A column of the file's `obs`. Codes are −1, and numbers NaN, where the file gives none. */
+  column(name: string): Promise<CellColumn>;
+  /** The first two numbers of each cell in an embedding of the file, such as `X_umap`: `[cells, 2]`. */
+  embedding(name: string): Promise<Float32Array>;
+  /** Genes that the cells of these indices express more than all other cells: the best `n` (default 25), the best first. */
+  markers(cells: Uint32Array, n?: number, signal?: AbortSignal): Promise<Marker[]>;
+  /**
+   * The same for each of several groups, each compared with all other cells. `groups`: one number a cell, from 0 to `nGroups` − 1, or −1 for a
+   * cell in no group, which is then among the others of every group.
+   */
+  groupMarkers(groups: Int32Array, nGroups: number, n?: number, signal?: AbortSignal): Promise<Marker[][]>;
+  /** How much, and by how many of its cells, each gene is expressed in each group. */
+  dotPlot(genes: string[], groups: Int32Array, nGroups: number, signal?: AbortSignal): Promise<DotPlot>;
+  /** The table that `scdiva annotate --all-columns --vote --umap` writes. */
+  csv(options?: SaveOptions): Promise<Blob>;
+  /**
+   * The user's `.h5ad` with columns added, as `scdiva annotate -o x.h5ad --replace` writes it; a new `.h5ad` when the input is another format, or
+   * empty droplets were left out. What was in the file stays as it was; only the results of an earlier run are replaced.
+   */
+  h5ad(options?: SaveOptions): Promise<Blob>;
+  /** Closes the file and frees its memory; questions are then rejected with `disposed`. */
+  dispose(): void;
+}
+
+/** What is seen of each cell in the file itself. */
+export interface CellQc {
+  /** Genes with a value above 0. */
+  nGenes: Uint32Array;
+  /** The sum of all values: counts, where the file has counts. */
+  total: Float32Array;
+  /** The share of `total` that is of mitochondrial genes (`MT-…`), 0 to 1; NaN where the file has none, or the cell no value. */
+  mitochondrial: Float32Array;
+}
+
+export interface AnalysisModel {
+  name: string;
+  /** SHA-256 over the names and bytes of all its files, in hexadecimal. */
+  hash: string;
+  head: string;
+}
+
+export type CellColumn =
+  | { kind: "categories"; categories: string[]; codes: Int32Array }
+  | { kind: "numbers"; values: Float32Array };
+
+/** A gene that some cells (inside) express more than the others (outside), as log-normalised values say. */
+export interface Marker {
+  gene: string;
+  /** Welch's t, as `scanpy.tl.rank_genes_groups(method="t-test")` computes it. It ranks; with many cells nearly everything is significant. */
+  score: number;
+  /** Of the means, the logarithm undone, as scanpy computes it: log2((exp(inside) − 1 + 1e-9) / (exp(outside) − 1 + 1e-9)). */
+  log2FoldChange: number;
+  /** Share of the cells inside with a value above 0. */
+  shareInside: number;
+  shareOutside: number;
+}
+
+/** `[genes, groups]`, row after row; NaN for a gene that the file lacks, and for a group without cells. */
+export interface DotPlot {
+  /** Mean log-normalised value. */
+  mean: Float32Array;
+  /** Share of the cells with a value above 0. */
+  share: Float32Array;
+  /** Those of the genes that the file lacks. */
+  missing: string[];
+}
+
+export interface SaveOptions {
+  /** In place of the analysis's `minProbability`; groups vote again with it. */
+  minProbability?: number | undefined;
+  /** Ends the writing of a new `.h5ad`. */
+  signal?: AbortSignal | undefined;
+}
+
 /** One cell's tokens, for checking a checkpoint against another program. */
 export interface ForwardInput {
   /** `[L]` */

@@ -7,7 +7,7 @@ use super::{
     CellMatrix, DropletReport, GeneMatch, InputReport, MatchOptions, Preprocess, Serialization, SparseRows, Tokens, Vocabulary,
 };
 use crate::error::{Error, Result};
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 use std::fmt::{self, Formatter};
 use std::ops::Range;
 
@@ -99,6 +99,11 @@ impl<'a> Tokenizer<'a> {
         self.matrix
     }
 
+    /// `[n_genes]`: which gene of the vocabulary each column is.
+    pub(super) fn positions(&self) -> &[Option<usize>] {
+        &self.positions
+    }
+
     /// Tokens of some cells, in order. Reading all of them block after block is cheapest.
     ///
     /// # Errors
@@ -132,7 +137,6 @@ impl<'a> Tokenizer<'a> {
     fn tokens_in(&self, range: Range<usize>, cells: &[usize]) -> Result<Vec<Tokens>> {
         let rows = self.matrix.read_rows(range.clone())?;
         let memory = || (vec![0.0_f64; self.genes.len()], Vec::new());
-        // In wasm rayon runs on the one thread that there is.
         cells
             .par_iter()
             .with_min_len(MIN_CELLS)

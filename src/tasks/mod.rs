@@ -5,6 +5,7 @@ mod cluster;
 mod embed;
 mod fit_head;
 mod graph;
+mod markers;
 mod neighbours;
 mod random;
 mod tissue;
@@ -15,6 +16,7 @@ pub use annotate::{AnnotateOptions, Annotation, UNASSIGNED, check_min_probabilit
 pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
 pub use fit_head::{CellLabels, FitOptions, FitReport, FittedHead, LEAST_CELLS, TypeReport};
+pub use markers::{GroupSums, Marker};
 pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
 pub use tissue::{MOST_OUTSIDE, TissueChoice, TissueDecision};
 pub use umap::{UmapOptions, umap};
