@@ -177,7 +177,7 @@ fn with_heads(folder: &Path, arguments: &[&str]) -> Ran {
 }
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/pbmc_simulated.h5ad");
-const FIT: [&str; 4] = ["fit", DEMO, "--label-key", "simulated_from"];
+const FIT: [&str; 6] = ["fit", DEMO, "--label-key", "simulated_from", "--reference-cells", "10"];
 
 #[test]
 fn a_reference_teaches_its_types_and_what_was_learned_is_kept() {
@@ -186,11 +186,11 @@ fn a_reference_teaches_its_types_and_what_was_learned_is_kept() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let with = |arguments: &[&str]| with_heads(&heads, arguments);
 
-    let learn = ["annotate", DEMO, "--reference", DEMO, "--label-key", "simulated_from"];
+    let learn = [&["annotate", DEMO, "--reference", DEMO], &FIT[2..]].concat();
     let ran = with(&[&learn[..], &["--save-head", "mine", "-o", &path("a.csv")]].concat());
     ran.assert_code(0);
     for part in [
-        "simulated_from: 240 cells of 8 types",
+        "simulated_from: 80 cells of 8 types",
         "held out: accuracy ",
         "saved: ",
         "`--head mine`",
@@ -214,7 +214,7 @@ fn a_reference_teaches_its_types_and_what_was_learned_is_kept() {
     let info = with(&["info"]).assert_code(0).stdout.clone();
     for part in [
         "saved heads: mine\n    mine: 8 labels, threshold 0.",
-        "; fitted on pbmc_simulated.h5ad, obs/simulated_from: 240 cells of 8 types; on 48 held out: accuracy ",
+        "; fitted on pbmc_simulated.h5ad, obs/simulated_from: 80 cells of 8 types; on 16 held out: accuracy ",
     ] {
         assert!(info.contains(part), "`{part}` is not in {info}");
     }
@@ -222,7 +222,7 @@ fn a_reference_teaches_its_types_and_what_was_learned_is_kept() {
     for place in ["mine", &file] {
         with(&[&FIT[..], &["--save-head", place]].concat()).assert_error(&["there is one already", "--replace"]);
     }
-    with(&[&FIT[..], &["--save-head", "mine", "--replace", "--reference-cells", "9"]].concat()).assert_code(0);
+    with(&[&FIT[..5], &["9", "--save-head", "mine", "--replace"]].concat()).assert_code(0);
     assert!(fs::read(model_folder.join("mine.safetensors")).unwrap() != saved);
     with(&[&FIT[..], &["--save-head", "cell_types"]].concat()).assert_error(&["cell_types", "a head of the model"]);
     with(&[&FIT[..], &["--save-head", "a:b"]].concat()).assert_error(&["\"a:b\"", "wanted letters"]);
