@@ -23,6 +23,7 @@ export function rememberDevice(choice: DeviceChoice): void {
 /** Loads the model and says on the page which device it is on. */
 export async function loadModel(device: DeviceChoice): Promise<ScDiVa> {
   page.deviceName.textContent = "Getting the model ready …";
+  page.deviceShort.textContent = "Getting the model …";
   page.deviceHint.hidden = true;
   try {
     const scdiva = await ScDiVa.load({
@@ -36,6 +37,7 @@ export async function loadModel(device: DeviceChoice): Promise<ScDiVa> {
     return scdiva;
   } catch (error) {
     page.deviceName.textContent = device === "gpu" ? "The graphics card cannot be used" : "The model could not be loaded";
+    page.deviceShort.textContent = "Not ready";
     hint((error as ScDiVaError).message, device === "gpu" ? `${WHAT_TO_DO} Or let the processor compute.` : "Reload the page to try again.");
     throw error;
   }
@@ -45,6 +47,7 @@ async function describe(scdiva: ScDiVa, choice: DeviceChoice): Promise<void> {
   const { device, version } = scdiva.info;
   const what = device.kind === "cpu" ? "Processor" : device.gpu?.software ? "Software WebGPU adapter" : "Graphics card";
   page.deviceName.textContent = `${what}: ${device.name}`;
+  page.deviceShort.textContent = device.kind === "cpu" ? "On the processor" : "On the graphics card";
   page.version.textContent = `scdiva ${version}`;
   if (device.kind === "gpu" && device.gpu?.software) {
     hint("This WebGPU adapter computes on the processor, and slower than the processor’s own path does.", "Choose “processor” or “best available”.");
