@@ -1,10 +1,13 @@
 //! The surface for JavaScript, compiled for wasm32 only: each function converts, makes one call and gives the answer back. A failure
 //! is an `Error` with a `code` and, like all of it, documented for its reader in `pkg/`.
 
+mod analysis;
+
+use crate::analysis::AnalysisOptions;
 use crate::cells::{CellMatrix, MatchOptions};
-use crate::model::{CellInput, ModelFiles, Output, Want};
+use crate::model::{CellInput, ModelFiles, Output, Prediction, Want};
 use crate::read::{self, Files, OpenOptions, Source};
-use crate::tasks::{AnnotateOptions, OnProgress, Progress, UNASSIGNED};
+use crate::tasks::{AnnotateOptions, CellBlock, OnProgress, Progress, UNASSIGNED};
 use crate::write::csv::{AnnotationWriter, EmbeddingWriter};
 use crate::{DeviceChoice, Error, ScDiVa};
 use js_sys::{Function, Reflect, Uint8Array};
@@ -184,6 +187,58 @@ impl Engine {
         Annotation::new(matrix.cell_names(0..matrix.n_cells()).map_err(thrown)?, annotation)
     }
 
+    /// Hands cell types over as they come, some hundred cells at a time: `on_batch(from, cells, labels, label, probability, second_label,
+    /// second_probability)`, as [`Annotation`] has them. `on_progress` as in `annotate`.
+    #[wasm_bindgen(js_name = annotateBatches)]
+    pub async fn annotate_batches(
+        &mut self,
+        input: Input,
+        head: Option<String>,
+        on_progress: Function,
+        on_batch: Function,
+    ) -> JsResult<()> {
+        let matrix = self.matrix(&input)?;
+        let head = self.0.head(head.as_deref()).map_err(thrown)?;
+        let tokenizer = self.0.tokenizer(&*matrix, &input.matching).map_err(thrown)?;
+        self.0
+            .answer_blocks(
+                &tokenizer,
+                Some(&head),
+                0..matrix.n_cells(),
+                &mut *progress(&on_progress),
+                &mut |block| {
+                    let names = matrix.cell_names(block.cells.clone())?;
+                    batch(&on_batch, &head.labels, &names, &block);
+                    Ok(())
+                },
+            )
+            .await
+            .map_err(thrown)
+    }
+
+    /// Annotates all cells, looks at them as a whole, and keeps the matrix open. `on_progress(stage, n_done, n_cells)` as in `annotate`;
+    /// `on_batch` as in `annotateBatches`.
+    #[expect(clippy::too_many_arguments, reason = "JavaScript names them in an object, on its side")]
+    pub async fn analyse(
+        &mut self,
+        input: Input,
+        head: Option<String>,
+        min_probability: f32,
+        vote: bool,
+        groups: Option<String>,
+        umap: bool,
+        on_progress: Function,
+        on_batch: Function,
+    ) -> JsResult<analysis::Analysis> {
+        let options = AnalysisOptions {
+            annotate: AnnotateOptions { head, min_probability },
+            vote,
+            groups,
+            umap,
+        };
+        analysis::Analysis::new(&mut self.0, input, &options, on_progress, on_batch).await
+    }
+
     /// The embeddings of all cells. `on_progress` as in `annotate`.
     pub async fn embed(&mut self, input: Input, on_progress: Function) -> JsResult<Embedding> {
         let matrix = self.matrix(&input)?;
@@ -245,19 +300,43 @@ pub struct Annotation {
     pub csv: Vec<u8>,
 }
 
+/// Indices of labels, −1 for none.
+fn label_codes(predictions: &[Option<Prediction>], label: fn(&Prediction) -> usize) -> Vec<i32> {
+    let code = |p: &Option<Prediction>| p.as_ref().map_or(-1, |p| i32::try_from(label(p)).unwrap_or(i32::MAX));
+    predictions.iter().map(code).collect()
+}
+
+/// Numbers of predictions, NaN for none.
+fn numbers(predictions: &[Option<Prediction>], number: fn(&Prediction) -> f32) -> Vec<f32> {
+    predictions.iter().map(|p| p.as_ref().map_or(f32::NAN, number)).collect()
+}
+
+/// Calls `on_batch` with some cells' answers.
+fn batch(on_batch: &Function, labels: &[String], cells: &[String], block: &CellBlock) {
+    let texts = |texts: &[String]| JsValue::from(texts.iter().map(JsValue::from).collect::<js_sys::Array>());
+    let predictions = &block.predictions;
+    let arguments = [
+        block.cells.start.into(),
+        texts(cells),
+        texts(labels),
+        js_sys::Int32Array::from(&label_codes(predictions, |p| p.label)[..]).into(),
+        js_sys::Float32Array::from(&numbers(predictions, |p| p.probability)[..]).into(),
+        js_sys::Int32Array::from(&label_codes(predictions, |p| p.second_label)[..]).into(),
+        js_sys::Float32Array::from(&numbers(predictions, |p| p.second_probability)[..]).into(),
+    ];
+    // What the listener throws is its own business.
+    let _ignored = on_batch.apply(&JsValue::NULL, &arguments.into_iter().collect());
+}
+
 impl Annotation {
     fn new(cells: Vec<String>, annotation: crate::tasks::Annotation) -> JsResult<Self> {
         let csv = annotation_csv(&cells, &annotation).map_err(|error| thrown(written(error)))?;
         let predictions = &annotation.predictions;
-        let index = |label: usize| i32::try_from(label).unwrap_or(i32::MAX);
         Ok(Self {
-            label: predictions.iter().map(|p| p.map_or(-1, |p| index(p.label))).collect(),
-            probability: predictions.iter().map(|p| p.map_or(f32::NAN, |p| p.probability)).collect(),
-            second_label: predictions.iter().map(|p| p.map_or(-1, |p| index(p.second_label))).collect(),
-            second_probability: predictions
-                .iter()
-                .map(|p| p.map_or(f32::NAN, |p| p.second_probability))
-                .collect(),
+            label: label_codes(predictions, |p| p.label),
+            probability: numbers(predictions, |p| p.probability),
+            second_label: label_codes(predictions, |p| p.second_label),
+            second_probability: numbers(predictions, |p| p.second_probability),
             report: to_js(&annotation.report)?,
             csv,
             cells,

@@ -2,6 +2,7 @@
 //!
 //! See `ARCHITECTURE.md` for how the crate is built.
 
+pub mod analysis;
 pub mod backend;
 pub mod cells;
 pub mod cpu;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/` and the modules of the crate that it may name.
-const MAY_NAME: [(&str, &[&str]); 11] = [
+const MAY_NAME: [(&str, &[&str]); 12] = [
     ("error", &[]),
     ("backend", &["error"]),
     ("cells", &["error"]),
@@ -19,6 +19,10 @@ const MAY_NAME: [(&str, &[&str]); 11] = [
     (
         "engine",
         &["error", "model", "backend", "cells", "read", "write", "tasks", "cpu", "gpu"],
+    ),
+    (
+        "analysis",
+        &["error", "model", "cells", "read", "write", "tasks", "run", "engine"],
     ),
 ];
 

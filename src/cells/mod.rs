@@ -5,6 +5,7 @@
 //! about any matrix, also one that cannot be used.
 
 mod droplets;
+mod expression;
 mod genes;
 mod inspect;
 mod matrix;
@@ -18,6 +19,7 @@ mod values;
 mod vocabulary;
 
 pub use droplets::{MIN_BARCODES, without_empty_droplets};
+pub use expression::{CellQc, Expression};
 pub use genes::{GeneMatch, GeneReport, MIN_SHARE, MatchOptions, NameColumn, NameKind, NameList};
 pub use inspect::{CellColumnReport, Inspection, inspect};
 pub(crate) use matrix::check_rows;

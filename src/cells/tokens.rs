@@ -93,6 +93,11 @@ impl<'a> Tokenizer<'a> {
         self.matrix
     }
 
+    /// `[n_genes]`: which gene of the vocabulary each column is.
+    pub(super) fn positions(&self) -> &[Option<usize>] {
+        &self.positions
+    }
+
     /// Tokens of some cells, in order. Reading all of them block after block is cheapest.
     ///
     /// # Errors

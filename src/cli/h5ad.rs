@@ -3,7 +3,7 @@
 use super::results::ResultArgs;
 use super::session::{io_error, progress_bar, show};
 use scdiva::cells::CellMatrix;
-use scdiva::run::{Groups, Results, WholeOptions, h5ad_additions};
+use scdiva::run::{Groups, Results, WholeOptions, h5ad_additions, h5ad_parameters};
 use scdiva::tasks::Progress;
 use scdiva::write::file::NewFile;
 use scdiva::write::h5ad::{Additions, H5adWriter};
@@ -112,17 +112,12 @@ impl ResultArgs {
                 (new, writer)
             }
         };
-        let parameters = serde_json::json!({
-            "min_probability": results.header().min_probability,
-            "min_share": self.min_share,
-            "votes_of": match &whole.groups {
-                None => None,
-                Some(Groups::Clusters) => Some("clusters"),
-                Some(Groups::Given { .. }) => self.groups.as_deref(),
-            },
-            "umap": whole.umap,
-        });
-        let parameters = parameters.as_object().cloned().unwrap_or_default();
+        let votes_of = match &whole.groups {
+            None => None,
+            Some(Groups::Clusters) => Some("clusters"),
+            Some(Groups::Given { .. }) => self.groups.as_deref(),
+        };
+        let parameters = h5ad_parameters(results.min_probability(), self.min_share, votes_of, whole.umap);
         results.write_h5ad(&name, writer, parameters)?;
         new.publish()
     }

@@ -4,6 +4,7 @@ mod anndata;
 mod blocks;
 mod column;
 mod container;
+mod cursor;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filters;
@@ -27,6 +28,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use anndata::AnnData;
+pub use cursor::SourceCursor;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileSource, folder};
 pub use loom::Loom;
@@ -98,6 +100,21 @@ impl Files {
         Self {
             name: name.to_owned(),
             files,
+        }
+    }
+
+    /// What the user calls the whole.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file, where it is one.
+    #[must_use]
+    pub fn only(&self) -> Option<(&str, &Arc<dyn Source>)> {
+        match self.files.as_slice() {
+            [(name, source)] => Some((name, source)),
+            _ => None,
         }
     }
 }

@@ -1,42 +1,14 @@
 //! Zip archives: the list of what they hold, each entry a source. Nothing is ever written, so that paths in them are only names.
 
 use super::inflate::{Inflated, Wrapping};
-use super::{Source, filters, may_be_matrix, mtx, zarr};
+use super::{Source, SourceCursor, filters, may_be_matrix, mtx, zarr};
 use crate::error::{Error, Result};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::sync::Arc;
 use zip::{CompressionMethod, ZipArchive};
 
 /// More entries than any matrix has files, or chunks.
 const MAX_ENTRIES: usize = 1 << 18;
-
-/// A source with a cursor.
-struct Cursor {
-    source: Arc<dyn Source>,
-    position: u64,
-}
-
-impl Read for Cursor {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.source.size().saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let len = out.len().min(left);
-        self.source.read_at(self.position, &mut out[..len])?;
-        self.position += len as u64;
-        Ok(len)
-    }
-}
-
-impl Seek for Cursor {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(by) => self.source.size().checked_add_signed(by),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
 
 /// A stretch of a source.
 struct Part {
@@ -94,10 +66,7 @@ impl Source for Deflated {
 pub(super) fn entries(file: &str, source: &Arc<dyn Source>) -> Result<Vec<(String, Arc<dyn Source>)>> {
     let failed =
         |error: zip::result::ZipError| Error::file(file, "zip archive", format_args!("cannot be read ({error}). Is it cut off?"));
-    let cursor = Cursor {
-        source: Arc::clone(source),
-        position: 0,
-    };
+    let cursor = SourceCursor::new(Arc::clone(source));
     let mut archive = ZipArchive::new(cursor).map_err(failed)?;
     if archive.len() > MAX_ENTRIES {
         let problem = format!("{} entries; wanted the files of one matrix", archive.len());

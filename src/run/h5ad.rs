@@ -34,6 +34,18 @@ pub fn h5ad_additions(with_votes: bool, with_umap: bool, replace_own: bool) -> A
     }
 }
 
+/// What `uns/scdiva/parameters` says of results. `votes_of`: `clusters`, or the column whose groups voted.
+#[must_use]
+pub fn h5ad_parameters(min_probability: f32, min_share: f32, votes_of: Option<&str>, with_umap: bool) -> Map<String, Value> {
+    let parameters = json!({
+        "min_probability": min_probability,
+        "min_share": min_share,
+        "votes_of": votes_of,
+        "umap": with_umap,
+    });
+    parameters.as_object().cloned().unwrap_or_default()
+}
+
 impl<F: Read + Write + Seek> Results<F> {
     /// Writes all that is known of the cells into a file that was opened for [`h5ad_additions`], and gives it back; `file` is its name.
     /// `parameters` go to `uns/scdiva/parameters`.

@@ -8,7 +8,7 @@ mod parts;
 mod results;
 mod whole;
 
-pub use h5ad::h5ad_additions;
+pub use h5ad::{h5ad_additions, h5ad_parameters};
 pub use header::{RunHeader, RunInput, RunModel};
 pub use journal::Journal;
 pub use parts::{Parts, Shard};

@@ -54,6 +54,8 @@ impl Summary {
 #[derive(Debug)]
 pub struct Results<F> {
     parts: Parts<F>,
+    /// The run's own, unless another was set.
+    pub(super) min_probability: f32,
     votes: Option<Votes>,
     /// `[n_cells]`
     pub(super) umap: Option<Vec<[f32; 2]>>,
@@ -98,6 +100,7 @@ impl<F: Read + Write + Seek> Results<F> {
     pub fn new(parts: Parts<F>) -> Self {
         Self {
             names: Names::new(parts.header()),
+            min_probability: parts.header().min_probability,
             parts,
             votes: None,
             umap: None,
@@ -108,6 +111,28 @@ impl<F: Read + Write + Seek> Results<F> {
     #[must_use]
     pub fn header(&self) -> &RunHeader {
         self.parts.header()
+    }
+
+    /// Cells less probable than this are unassigned.
+    #[must_use]
+    pub const fn min_probability(&self) -> f32 {
+        self.min_probability
+    }
+
+    /// What the groups voted, if they did.
+    #[must_use]
+    pub const fn votes(&self) -> Option<&Votes> {
+        self.votes.as_ref()
+    }
+
+    /// `[n_cells]`: where the cells lie, if they were laid out.
+    #[must_use]
+    pub fn umap(&self) -> Option<&[[f32; 2]]> {
+        self.umap.as_deref()
+    }
+
+    pub(super) fn take_votes(&mut self) -> Option<Votes> {
+        self.votes.take()
     }
 
     /// Adds what the neighbours say; columns `cluster`, `voted_label` and `vote_share` follow.
@@ -156,7 +181,7 @@ impl<F: Read + Write + Seek> Results<F> {
     /// What [`super::Journal::read`] says.
     pub fn summary(&mut self) -> Result<Summary> {
         let mut summary = Summary::default();
-        let min_probability = self.header().min_probability;
+        let min_probability = self.min_probability;
         let mut counts = vec![0_usize; self.names.labels.len()];
         self.parts.each(|_, block| {
             summary.n_cells += block.cells.len();
@@ -193,7 +218,7 @@ impl<F: Read + Write + Seek> Results<F> {
         which: Columns,
         mut take: impl FnMut(&[String], Vec<ResultColumn>, &CellBlock) -> Result<()>,
     ) -> Result<()> {
-        let min_probability = self.header().min_probability;
+        let min_probability = self.min_probability;
         let (names, votes, umap) = (&self.names, self.votes.as_ref(), self.umap.as_ref());
         self.parts.each(|cells, block| {
             let mut columns = columns(&block, names, min_probability, which);

@@ -2,7 +2,10 @@
 
 use super::results::{Results, Votes};
 use crate::error::{Error, Result};
-use crate::tasks::{ClusterOptions, NeighbourOptions, Progress, UmapOptions, VoteOptions, cluster, neighbours, umap, vote};
+use crate::model::Prediction;
+use crate::tasks::{
+    ClusterOptions, NeighbourOptions, Progress, UmapOptions, VoteOptions, check_min_probability, cluster, neighbours, umap, vote,
+};
 use std::io::{Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -63,7 +66,8 @@ impl<F: Read + Write + Seek> Results<F> {
             return Err(Error::argument("write", "embeddings", problem));
         }
         let mut predictions = Vec::with_capacity(n_cells);
-        let mut embedding = Vec::new();
+        // Grown step by step it would be in memory twice.
+        let mut embedding = Vec::with_capacity(if clusters || options.umap { n_cells * n_cols } else { 0 });
         let mut empty_cells = Vec::new();
         self.each(|_, block| {
             predictions.extend(block.predictions);
@@ -97,19 +101,7 @@ impl<F: Read + Write + Seek> Results<F> {
             _ => None,
         };
         if let Some((groups, group_names)) = groups {
-            let vote_options = VoteOptions {
-                min_probability: self.header().min_probability,
-                min_share: options.min_share,
-            };
-            let votes = vote(&groups, group_names.len(), &predictions, &vote_options)?;
-            let of_cells = (0..n_cells).map(|cell| votes.of(cell));
-            let labels = of_cells.clone().map(|vote| u32::try_from(vote?.label?).ok());
-            self.set_votes(Votes {
-                labels: labels.collect(),
-                shares: of_cells.map(|vote| vote.map_or(f32::NAN, |vote| vote.share)).collect(),
-                groups,
-                group_names,
-            })?;
+            self.count_votes(groups, group_names, &predictions, options.min_share)?;
         }
         if let (true, Some(near)) = (options.umap, &near) {
             let mut tell = |progress| on_stage(Stage::Umap, progress);
@@ -117,5 +109,42 @@ impl<F: Read + Write + Seek> Results<F> {
             self.set_umap(layout)?;
         }
         Ok(())
+    }
+    /// Calls cells less probable than this unassigned, whatever the run did; groups vote again.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when it is not from 0 to 1; what [`super::Journal::read`] says.
+    pub fn set_min_probability(&mut self, min_probability: f32, min_share: f32) -> Result<()> {
+        check_min_probability(min_probability)?;
+        self.min_probability = min_probability;
+        let Some(votes) = self.take_votes() else { return Ok(()) };
+        let mut predictions = Vec::with_capacity(votes.groups.len());
+        self.each(|_, block| {
+            predictions.extend(block.predictions);
+            Ok(())
+        })?;
+        self.count_votes(votes.groups, votes.group_names, &predictions, min_share)
+    }
+
+    fn count_votes(
+        &mut self,
+        groups: Vec<Option<u32>>,
+        group_names: Arc<[String]>,
+        predictions: &[Option<Prediction>],
+        min_share: f32,
+    ) -> Result<()> {
+        let options = VoteOptions {
+            min_probability: self.min_probability,
+            min_share,
+        };
+        let votes = vote(&groups, group_names.len(), predictions, &options)?;
+        let of_cells = (0..groups.len()).map(|cell| votes.of(cell));
+        let labels = of_cells.clone().map(|vote| u32::try_from(vote?.label?).ok());
+        self.set_votes(Votes {
+            labels: labels.collect(),
+            shares: of_cells.map(|vote| vote.map_or(f32::NAN, |vote| vote.share)).collect(),
+            groups,
+            group_names,
+        })
     }
 }

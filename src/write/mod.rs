@@ -7,9 +7,12 @@ pub mod file;
 pub mod h5ad;
 mod hdf5;
 pub mod npy;
+mod overlay;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod parquet;
 pub mod safetensors;
+
+pub use overlay::Overlay;
 
 use std::io;
 use std::sync::Arc;
