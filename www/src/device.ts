@@ -2,6 +2,8 @@
 
 import { type DeviceChoice, ScDiVa, type ScDiVaError } from "scdiva";
 import { size } from "./format";
+import { chosenModel } from "./models";
+import { openModel } from "./modelstore";
 import { page } from "./page";
 
 const CHOICES: readonly string[] = ["auto", "gpu", "cpu"];
@@ -26,8 +28,10 @@ export async function loadModel(device: DeviceChoice): Promise<ScDiVa> {
   page.deviceShort.textContent = "Getting the model …";
   page.deviceHint.hidden = true;
   try {
+    const name = chosenModel();
     const scdiva = await ScDiVa.load({
       device,
+      ...(name !== null && { model: await openModel(name) }),
       onProgress({ receivedBytes, totalBytes }) {
         const of = totalBytes === undefined ? "" : ` of ${size(totalBytes)}`;
         page.deviceName.textContent = `Getting the model: ${size(receivedBytes)}${of}`;

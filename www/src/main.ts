@@ -4,32 +4,46 @@ import { askToSwitch } from "./busy";
 import { chosenDevice, loadModel, rememberDevice } from "./device";
 import { onChoice } from "./found";
 import { chosen, dropped, type Matrix } from "./input";
+import { onNewModel, showModels } from "./models";
+import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
 import { Session } from "./session";
 import { isStudyFile } from "./studyfile";
 
 const DEMO = new URL("../../models/demo/pbmc_simulated.h5ad", import.meta.url);
 
-let model: Promise<ScDiVa>;
+watchRequests();
+page.deviceChoice.value = chosenDevice();
+let model = open(chosenDevice());
 /** The matrix on the page. */
 let session: Session | undefined;
 
-function open(device: DeviceChoice): void {
-  model = loadModel(device);
+function open(device: DeviceChoice): Promise<ScDiVa> {
+  const loading = loadModel(device);
   // Said on the page; whoever starts a run hears of it again.
-  model.catch(() => undefined);
+  loading.catch(() => undefined);
+  return loading;
 }
 
-page.deviceChoice.value = chosenDevice();
-open(chosenDevice());
+// Parts that only results need come while there is time, not while a file is open; then everything is kept.
+void model
+  .catch(() => undefined)
+  .then(() => import("./results/map"))
+  .then(keepOffline);
 
 page.deviceChoice.addEventListener("change", () => {
-  const choice = page.deviceChoice.value as DeviceChoice;
-  rememberDevice(choice);
-  session?.close();
-  void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
-  open(choice);
+  rememberDevice(page.deviceChoice.value as DeviceChoice);
+  reopen();
 });
+void showModels(reopen);
+onNewModel(reopen);
+
+/** With another device or model: what runs ends, and the matrix on the page is looked at again. */
+function reopen(): void {
+  void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
+  model = open(page.deviceChoice.value as DeviceChoice);
+  void session?.renew();
+}
 
 for (const input of [page.file, page.folder]) {
   input.addEventListener("change", () => {

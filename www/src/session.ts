@@ -6,6 +6,7 @@ import { isCancelled, showError, Unusable } from "./failure";
 import { count } from "./format";
 import { type Choices, showFound } from "./found";
 import type { Matrix } from "./input";
+import { fileOpened } from "./offline";
 import { page } from "./page";
 import { RunProgress } from "./progress";
 import { showResults } from "./results/results";
@@ -44,7 +45,12 @@ export class Session {
     page.found.classList.add("looking");
     try {
       const scdiva = await this.#model();
-      this.#input ??= await this.#matrix.input(signal);
+      if (!this.#input) {
+        this.#input = await this.#matrix.input(signal);
+        // The part that draws the map is asked for before, not while the file is open.
+        await import("./results/map");
+        fileOpened();
+      }
       const { groups: _, ...choices } = this.#choices;
       this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...choices, name: this.name, signal }));
       if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
@@ -159,6 +165,15 @@ export class Session {
     page.status.textContent = "Cancelled.";
     page.estimate.textContent = "Cancelled. Nothing was kept; it can be started again.";
     page.annotate.focus();
+  }
+
+  /** The model or its device is another: what stands on the page was the old one's. A reopened analysis needs none, and stays. */
+  async renew(): Promise<void> {
+    if (!this.#input) return;
+    this.close();
+    page.run.hidden = true;
+    page.results.hidden = true;
+    await this.look();
   }
 
   /** Another matrix takes its place. */
