@@ -71,6 +71,13 @@ page.annotate.addEventListener("click", () => void session?.annotate());
 page.cancel.addEventListener("click", () => session?.cancel());
 onChoice((change) => void session?.choose(change));
 
+// What hangs from the bar closes as people expect it to.
+const closeBar = (except: EventTarget | null) => {
+  for (const open of document.querySelectorAll<HTMLDetailsElement>(".chip[open]")) if (!(except instanceof Node && open.contains(except))) open.open = false;
+};
+addEventListener("pointerdown", ({ target }) => closeBar(target));
+addEventListener("keydown", ({ key }) => key === "Escape" && closeBar(null));
+
 // A file that misses the drop area must not make the browser leave the page.
 addEventListener("dragover", (event) => {
   event.preventDefault();

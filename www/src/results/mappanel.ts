@@ -32,6 +32,8 @@ export function mapPanel(view: View): MapPanel {
   const stage = h("div", { className: "map-stage" }, surface, names, over, tip, note);
   const side = h("div", { className: "map-side" });
 
+  /** What is always to be said. */
+  let standing = answers.umap ? "" : "No map was computed.";
   let map: PointMap | undefined;
   let placed: Placed | undefined;
   let now: Coloured | undefined;
@@ -50,9 +52,9 @@ export function mapPanel(view: View): MapPanel {
   };
   const recolour = async () => {
     try {
-      note.textContent = "by" in view.colouring && view.colouring.by === "gene" ? "Reading the gene …" : "";
+      note.textContent = view.colouring.by === "gene" ? "Reading the gene …" : standing;
       now = await coloured(view);
-      note.textContent = "";
+      note.textContent = standing;
     } catch (error) {
       failed(error);
       return;
@@ -146,7 +148,7 @@ export function mapPanel(view: View): MapPanel {
 
   const figure = () => mapFigure(view, placed, painted, now);
   const element = panel("map", "Map of the cells", controls, h("div", { className: "map" }, stage, side), selectionPanel(view), lateSaveButtons(view, figure));
-  if (!answers.umap) note.textContent = "No map was computed.";
+  note.textContent = standing;
 
   return {
     element,
@@ -160,7 +162,7 @@ export function mapPanel(view: View): MapPanel {
         map.onHover = (cell, x, y) => hover(tip, view, cell, x, y);
         addEventListener("resize", moveNames);
       } catch {
-        note.textContent = "This browser draws no WebGL: the map is a still picture, without zoom and lasso.";
+        standing = "This browser draws no WebGL: the map is a still picture, without zoom and lasso.";
         picking.disabled = true;
       }
       await place().catch(failed);
