@@ -1,15 +1,14 @@
 // How the page looks and behaves: for a screen reader, in light and dark, on a phone, while it computes, and without WebGL.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, ended, lookedAt, modelReady, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, ended, lookedAt, modelReady, saved, smallMatrix, WAIT } from "./page_support.js";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let server;
@@ -150,25 +149,60 @@ test("by keyboard alone: demo, threshold, legend, map", async () => {
   await close();
 });
 
-test("without WebGL the map is a still picture, and says so", async (t) => {
-  const plain = await launch({ webgpu: false, webgl: false });
-  t.after(() => plain.close());
-  const { page, close } = await open(plain, server.origin);
-  await page.addInitScript(() => {
-    const original = HTMLCanvasElement.prototype.getContext;
+/** The map as it is drawn when the browser says that it has this graphics card; `null` is no WebGL at all. */
+async function mapOn(t, card) {
+  const { page, problems, close } = await open(browser, "about:blank", { viewport: { width: 1000, height: 900 } });
+  t.after(close);
+  await page.addInitScript((card) => {
+    const { getContext } = HTMLCanvasElement.prototype;
     HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
-      return kind.startsWith("webgl") ? null : original.call(this, kind, ...rest);
+      return card === null && kind.startsWith("webgl") ? null : getContext.call(this, kind, ...rest);
     };
-  });
-  await page.reload();
-  await page.setInputFiles("#file", await smallMatrix(folder));
-  await annotate(page);
-  await page.waitForFunction(() => /no WebGL: the map is a still picture/.test(document.querySelector(".map-note").textContent), null, WAIT);
-  assert.ok(await page.isDisabled("#lasso"));
-  const painted = await page.waitForFunction(() => {
-    const canvas = document.querySelector(".map-surface canvas");
-    return canvas && canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0);
-  }, null, WAIT);
-  assert.ok(painted);
+    const { getParameter } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.getParameter = function (name) {
+      return card !== null && (name === 0x9246 || name === 0x1f01) ? card : getParameter.call(this, name);
+    };
+  }, card);
+  await page.goto(server.origin);
+  await page.setInputFiles("#file", { name: "demo.scdiva", mimeType: "", buffer: await savedDemo() });
+  await page.waitForSelector(".legend-item", WAIT);
+  await page.waitForFunction(() => document.querySelector(".map-surface canvas")?.width > 300, null, WAIT);
+  await page.waitForTimeout(1500);
+  const stage = page.locator(".map-stage");
+  const picture = (await stage.screenshot()).toString("base64");
+  const { x, y, width, height } = await stage.boundingBox();
+  await page.click("#lasso");
+  await page.mouse.move(x + 2, y + 2);
+  await page.mouse.down();
+  for (const corner of [[x + width / 2, y + 2], [x + width / 2, y + height - 2], [x + 2, y + height - 2]]) await page.mouse.move(...corner, { steps: 3 });
+  await page.mouse.up();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  await page.mouse.wheel(0, -400);
+  const selected = await page.textContent("#selection h4");
+  assert.deepEqual(problems, []);
+  return { picture, selected };
+}
+
+let demoFile;
+async function savedDemo() {
+  if (demoFile) return demoFile;
+  const { page, close } = await open(browser, server.origin);
+  await modelReady(page);
+  await page.click("#demo");
+  await ended(page);
+  demoFile = await readFile((await saved(page, "#save-study")).path);
   await close();
+  return demoFile;
+}
+
+test("the map is the same on a graphics card, on an imitated one, and without WebGL", async (t) => {
+  const ways = [await mapOn(t, "A Graphics Card"), await mapOn(t, "Google SwiftShader"), await mapOn(t, null)];
+  assert.match(ways[0].selected, /^\d+ cells selected$/);
+  for (const { picture, selected } of ways.slice(1)) {
+    assert.equal(selected, ways[0].selected);
+    const blank = await browser.newPage();
+    const [mean, most] = await blank.evaluate(difference, [ways[0].picture, picture]);
+    await blank.close();
+    assert.ok(mean < 3 && most < 90, `differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most`);
+  }
 });

@@ -1,96 +1,55 @@
-// The cells as points, by deck.gl: it stays smooth at a million of them, and, unlike regl, compiles no code from strings, which the
-// page's security policy forbids. Loaded only when there are results.
+// The cells as points on a graphics card, by deck.gl: it stays smooth at a million of them, and, unlike regl, compiles no code from
+// strings, which the page's security policy forbids. Loaded only when there are results.
 
 import { Deck, OrthographicView } from "@deck.gl/core";
 import { ScatterplotLayer } from "@deck.gl/layers";
+import { Camera, type CellMap } from "./camera";
 import type { Painted, Placed } from "./plane";
 
+/** Finding the cell under the pointer draws all of them once more. */
+const N_POINTED_AT = 200_000;
+
 interface ViewState {
-  target: [number, number, number];
+  target: [number, number, number?];
   zoom: number;
-  minZoom: number;
-  maxZoom: number;
 }
 
-export class PointMap {
+export class PointMap implements CellMap {
+  readonly camera: Camera;
   readonly #deck: Deck<OrthographicView>;
-  readonly #container: HTMLElement;
-  #state: ViewState = { target: [0, 0, 0], zoom: 0, minZoom: -10, maxZoom: 12 };
   #placed: Placed | undefined;
   #painted: Painted | undefined;
-  /** Called after every move. */
   onMove: () => void = () => undefined;
   onHover: (cell: number, x: number, y: number) => void = () => undefined;
 
   constructor(container: HTMLElement, failed: (error: Error) => void) {
-    this.#container = container;
+    this.camera = new Camera(container);
     this.#deck = new Deck({
       parent: container as HTMLDivElement,
-      views: new OrthographicView({ flipY: false, controller: { dragRotate: false, scrollZoom: { speed: 0.02, smooth: false } } }),
+      views: new OrthographicView({ flipY: false, controller: { dragRotate: false, keyboard: false, scrollZoom: { speed: 0.02, smooth: false } } }),
       viewState: this.#state,
       onViewStateChange: ({ viewState }) => {
-        this.#state = { ...this.#state, ...(viewState as Partial<ViewState>) };
-        this.#deck.setProps({ viewState: this.#state });
-        this.onMove();
+        const { target, zoom } = viewState as unknown as ViewState;
+        [this.camera.x, this.camera.y] = target;
+        this.camera.zoom = this.camera.within(zoom);
+        this.moved();
       },
       onHover: ({ index, x, y }) => this.onHover(index < 0 ? -1 : (this.#painted?.order?.[index] ?? index), x, y),
       onError: failed,
       getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "grab"),
-      useDevicePixels: true,
     });
   }
 
-  /** Where the cells are; the view is fitted to them. */
   place(placed: Placed): void {
     this.#placed = placed;
-    this.fit();
+    this.camera.fit(placed);
+    this.moved();
   }
 
   paint(painted: Painted): void {
     this.#painted = painted;
-    this.#draw();
-  }
-
-  fit(): void {
     if (!this.#placed) return;
-    const { clientWidth, clientHeight } = this.#container;
-    const { centre, width, height } = this.#placed;
-    const zoom = Math.log2(Math.min((clientWidth || 600) / width, (clientHeight || 400) / height) * 0.9);
-    this.#state = { target: [centre[0], centre[1], 0], zoom, minZoom: zoom - 1, maxZoom: zoom + 8 };
-    this.#deck.setProps({ viewState: this.#state });
-    this.onMove();
-  }
-
-  zoomBy(steps: number): void {
-    const { zoom, minZoom, maxZoom } = this.#state;
-    this.#state = { ...this.#state, zoom: Math.min(maxZoom, Math.max(minZoom, zoom + steps)) };
-    this.#deck.setProps({ viewState: this.#state });
-    this.onMove();
-  }
-
-  /** Moves by pixels. */
-  pan(x: number, y: number): void {
-    const { target, zoom } = this.#state;
-    this.#state = { ...this.#state, target: [target[0] + x / 2 ** zoom, target[1] - y / 2 ** zoom, 0] };
-    this.#deck.setProps({ viewState: this.#state });
-    this.onMove();
-  }
-
-  /** From the plane of the cells to pixels of the container: `pixel = (at - origin) * scale`, downwards. */
-  get projection(): { scale: number; originX: number; originY: number } {
-    const { clientWidth, clientHeight } = this.#container;
-    const scale = 2 ** this.#state.zoom;
-    const [x, y] = this.#state.target;
-    return { scale, originX: x - clientWidth / 2 / scale, originY: y + clientHeight / 2 / scale };
-  }
-
-  dispose(): void {
-    this.#deck.finalize();
-  }
-
-  #draw(): void {
-    if (!this.#placed || !this.#painted) return;
-    const { positions, colours, length } = inOrder(this.#placed.positions, this.#painted);
+    const { positions, colours, length } = inOrder(this.#placed.positions, painted);
     this.#deck.setProps({
       layers: [
         new ScatterplotLayer({
@@ -99,15 +58,27 @@ export class PointMap {
           getRadius: 1,
           radiusUnits: "common",
           radiusScale: this.#placed.radius,
-          radiusMinPixels: length > 200_000 ? 0.6 : 1.2,
+          radiusMinPixels: length > N_POINTED_AT ? 0.6 : 1.2,
           radiusMaxPixels: 7,
-          // Finding the cell under the pointer draws all of them once more.
-          pickable: length <= 200_000,
-          antialiasing: length <= 200_000,
+          pickable: length <= N_POINTED_AT,
+          antialiasing: length <= N_POINTED_AT,
           parameters: { depthWriteEnabled: false, depthCompare: "always" },
         }),
       ],
     });
+  }
+
+  moved(): void {
+    this.#deck.setProps({ viewState: this.#state });
+    this.onMove();
+  }
+
+  dispose(): void {
+    this.#deck.finalize();
+  }
+
+  get #state(): { target: [number, number, number]; zoom: number } {
+    return { target: [this.camera.x, this.camera.y, 0], zoom: this.camera.zoom };
   }
 }
 

@@ -8,10 +8,11 @@ import { type Coloured, coloured, drawingOrder, rgba } from "./colours";
 import { genePicker } from "./genes";
 import { inside, lasso } from "./lasso";
 import { legend } from "./legend";
-import type { PointMap } from "./map";
+import type { Camera, CellMap } from "./camera";
 import { mapFigure } from "./mapfigure";
 import { panel, saveButtons } from "./panel";
-import { middles, paintCanvas, type Painted, type Placed, placedAt } from "./plane";
+import { PixelMap } from "./pixelmap";
+import { middles, type Painted, type Placed, placedAt } from "./plane";
 import { selectionPanel } from "./selection";
 
 export interface MapPanel {
@@ -33,8 +34,8 @@ export function mapPanel(view: View): MapPanel {
   const side = h("div", { className: "map-side" });
 
   /** What is always to be said. */
-  let standing = answers.umap ? "" : "No map was computed.";
-  let map: PointMap | undefined;
+  const standing = answers.umap ? "" : "No map was computed.";
+  let map: CellMap | undefined;
   let placed: Placed | undefined;
   let now: Coloured | undefined;
   let painted: Painted | undefined;
@@ -46,8 +47,7 @@ export function mapPanel(view: View): MapPanel {
   const repaint = () => {
     if (!now || !placed) return;
     painted = { colours: rgba(now, view, theme().dark), order: painted?.order ?? null };
-    if (map) map.paint(painted);
-    else still(surface, placed, painted);
+    map?.paint(painted);
     moveNames();
   };
   const recolour = async () => {
@@ -76,7 +76,7 @@ export function mapPanel(view: View): MapPanel {
     );
   };
   const moveNames = () => {
-    const project = map?.projection;
+    const project = map?.camera.projection;
     for (const name of names.children as HTMLCollectionOf<HTMLElement>) {
       const group = Number(name.dataset["group"]);
       const at = middle[group];
@@ -90,6 +90,12 @@ export function mapPanel(view: View): MapPanel {
     placed = placedAt(positions);
     map?.place(placed);
     await recolour();
+  };
+
+  const move = (step: (camera: Camera) => void) => {
+    if (!map) return;
+    step(map.camera);
+    map.moved();
   };
 
   const picking = button("Select with a lasso", () => setPicking(Boolean(over.hidden)), "small quiet");
@@ -107,7 +113,7 @@ export function mapPanel(view: View): MapPanel {
   };
   lasso(over, (line) => {
     if (!placed || !now || !map) return;
-    const { scale, originX, originY } = map.projection;
+    const { scale, originX, originY } = map.camera.projection;
     const of = now;
     const isShown = (cell: number) => of.kind === "numbers" || !view.hidden.has(of.codes[cell] as number);
     choose(inside(line.map(([x, y]) => [originX + x / scale, originY - y / scale]), placed.positions, isShown));
@@ -121,9 +127,9 @@ export function mapPanel(view: View): MapPanel {
     h("span", { className: "grow" }),
     picking,
     clear,
-    iconButton("+", "Zoom in", () => map?.zoomBy(0.6)),
-    iconButton("−", "Zoom out", () => map?.zoomBy(-0.6)),
-    iconButton("⤢", "Show all cells", () => map?.fit()),
+    iconButton("+", "Zoom in", () => move((camera) => camera.zoomBy(0.6))),
+    iconButton("−", "Zoom out", () => move((camera) => camera.zoomBy(-0.6))),
+    iconButton("⤢", "Show all cells", () => move((camera) => placed && camera.fit(placed))),
   );
   clear.hidden = true;
   view.on("groups", () => view.colouring.by === "label" && void recolour());
@@ -140,10 +146,10 @@ export function mapPanel(view: View): MapPanel {
   });
   onTheme(() => surface.isConnected && void recolour());
   surface.addEventListener("keydown", (event) => {
-    const step = KEYS[event.key];
-    if (!step || !map) return;
+    const step = event.key === "0" ? (camera: Camera) => placed && camera.fit(placed) : KEYS[event.key];
+    if (!step) return;
     event.preventDefault();
-    step(map);
+    move(step);
   });
 
   const figure = () => mapFigure(view, placed, painted, now);
@@ -154,17 +160,11 @@ export function mapPanel(view: View): MapPanel {
     element,
     figure,
     async start() {
-      try {
-        const { PointMap } = await import("./map");
-        if (!hasWebGl()) throw new Error("no WebGL");
-        map = new PointMap(surface, failed);
-        map.onMove = moveNames;
-        map.onHover = (cell, x, y) => hover(tip, view, cell, x, y);
-        addEventListener("resize", moveNames);
-      } catch {
-        standing = "This browser draws no WebGL: the map is a still picture, without zoom and lasso.";
-        picking.disabled = true;
-      }
+      const { PointMap } = await import("./map");
+      map = hasGraphicsCard() ? new PointMap(surface, failed) : new PixelMap(surface);
+      map.onMove = moveNames;
+      map.onHover = (cell, x, y) => hover(tip, view, cell, x, y);
+      addEventListener("resize", moveNames);
       await place().catch(failed);
     },
     dispose() {
@@ -175,24 +175,23 @@ export function mapPanel(view: View): MapPanel {
 }
 
 const MAP_LABEL = "Map of the cells. Arrow keys move it, plus and minus zoom, 0 shows all. The table below has the same in words.";
-const KEYS: Record<string, (map: PointMap) => void> = {
-  ArrowLeft: (map) => map.pan(-40, 0),
-  ArrowRight: (map) => map.pan(40, 0),
-  ArrowUp: (map) => map.pan(0, -40),
-  ArrowDown: (map) => map.pan(0, 40),
-  "+": (map) => map.zoomBy(0.5),
-  "-": (map) => map.zoomBy(-0.5),
-  "0": (map) => map.fit(),
+const KEYS: Record<string, (camera: Camera) => void> = {
+  ArrowLeft: (camera) => camera.pan(-40, 0),
+  ArrowRight: (camera) => camera.pan(40, 0),
+  ArrowUp: (camera) => camera.pan(0, -40),
+  ArrowDown: (camera) => camera.pan(0, 40),
+  "+": (camera) => camera.zoomBy(0.5),
+  "-": (camera) => camera.zoomBy(-0.5),
 };
 
-function hasWebGl(): boolean {
-  return document.createElement("canvas").getContext("webgl2") !== null;
-}
-
-function still(surface: HTMLElement, placed: Placed, painted: Painted): void {
-  const canvas = h("canvas", { width: 2 * surface.clientWidth, height: 2 * surface.clientHeight });
-  paintCanvas(canvas, placed, painted);
-  surface.replaceChildren(canvas);
+/** Whether WebGL is here, and is no imitation by the processor. */
+function hasGraphicsCard(): boolean {
+  const context = document.createElement("canvas").getContext("webgl2");
+  if (!context) return false;
+  const names = context.getExtension("WEBGL_debug_renderer_info");
+  const name = String(context.getParameter(names?.UNMASKED_RENDERER_WEBGL ?? context.RENDERER));
+  context.getExtension("WEBGL_lose_context")?.loseContext();
+  return !/swiftshader|llvmpipe|software|basic render/i.test(name);
 }
 
 function hover(tip: HTMLElement, view: View, cell: number, x: number, y: number): void {
