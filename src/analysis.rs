@@ -14,7 +14,7 @@ use crate::write::Overlay;
 use crate::write::csv::CsvTable;
 use crate::write::h5ad::H5adWriter;
 use std::fmt::{self, Debug, Formatter};
-use std::io::{self, Empty, Read, Seek};
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ pub struct Analysis {
     inspection: Inspection,
     expression: Expression,
     qc: CellQc,
-    results: Results<Overlay<Empty>>,
+    results: Results<Overlay<SourceCursor>>,
     votes_of: Option<String>,
 }
 
@@ -146,8 +146,7 @@ impl Analysis {
         })?;
 
         let header = header(scdiva, &tokenizer, &head, options.annotate.min_probability)?;
-        let file = Overlay::new(io::empty()).map_err(|source| in_memory(&files, source))?;
-        let mut journal = Journal::create(files.name(), file, header)?;
+        let mut journal = Journal::create(files.name(), new_file(&files)?, header)?;
         // Progress and blocks are told in turns, by two closures.
         let listener = std::cell::RefCell::new(listener);
         scdiva
@@ -364,20 +363,25 @@ impl Analysis {
         let additions = h5ad_additions(self.results.votes().is_some(), self.results.umap().is_some(), true);
         let name = self.files.name().to_owned();
         let n_cells = self.matrix.n_cells();
-        match self.own_h5ad() {
-            Some(original) => {
-                let file = Overlay::new(original).map_err(|source| in_memory(&self.files, source))?;
-                let writer = H5adWriter::open(&name, file, &additions)?;
-                self.written(&name, writer, true)
-            }
+        let original = self.own_h5ad();
+        let on_original = original.is_some();
+        let writer = match original {
+            Some(original) => H5adWriter::open(&name, overlay(&self.files, original)?, &additions)?,
             None => {
-                let file = Overlay::new(io::empty()).map_err(|source| in_memory(&self.files, source))?;
-                let writer = H5adWriter::create(&name, file, self.matrix.as_ref(), &additions, &mut |n_done| {
+                let file = new_file(&self.files)?;
+                H5adWriter::create(&name, file, self.matrix.as_ref(), &additions, &mut |n_done| {
                     going_on(on_progress(Progress { n_done, n_cells }))
-                })?;
-                self.written(&name, writer, false)
+                })?
             }
-        }
+        };
+        let with_umap = self.results.umap().is_some();
+        let parameters = h5ad_parameters(self.results.min_probability(), MIN_SHARE, self.votes_of.as_deref(), with_umap);
+        let file = self.results.write_h5ad(&name, writer, parameters)?;
+        Ok(H5adFile {
+            on_original,
+            size: file.size(),
+            pieces: Box::new(file.into_pieces()),
+        })
     }
 
     /// The input itself, where answers can be added to it: an `.h5ad` whose rows are the cells.
@@ -386,22 +390,6 @@ impl Analysis {
         // One in an archive is called by its place there.
         let own = self.matrix.format() == "AnnData (.h5ad)" && self.matrix.file() == name && self.matrix.droplets().is_none();
         own.then(|| SourceCursor::new(Arc::clone(source)))
-    }
-
-    fn written<R: Read + Seek + Send + 'static>(
-        &mut self,
-        name: &str,
-        writer: H5adWriter<Overlay<R>>,
-        on_original: bool,
-    ) -> Result<H5adFile> {
-        let with_umap = self.results.umap().is_some();
-        let parameters = h5ad_parameters(self.results.min_probability(), MIN_SHARE, self.votes_of.as_deref(), with_umap);
-        let file = self.results.write_h5ad(name, writer, parameters)?;
-        Ok(H5adFile {
-            on_original,
-            size: file.size(),
-            pieces: Box::new(file.into_pieces()),
-        })
     }
 }
 
@@ -437,11 +425,17 @@ fn going_on(answer: ControlFlow<()>) -> Result<()> {
     }
 }
 
-fn in_memory(files: &Files, source: io::Error) -> Error {
-    Error::Io {
+/// What is written over a file; one type for all, because whatever writes is compiled for each.
+fn overlay(files: &Files, original: SourceCursor) -> Result<Overlay<SourceCursor>> {
+    Overlay::new(original).map_err(|source| Error::Io {
         file: files.name().to_owned(),
         source,
-    }
+    })
+}
+
+/// A file in memory.
+fn new_file(files: &Files) -> Result<Overlay<SourceCursor>> {
+    overlay(files, SourceCursor::new(Arc::new([])))
 }
 
 fn header(scdiva: &ScDiVa, tokenizer: &Tokenizer<'_>, head: &Head, min_probability: f32) -> Result<RunHeader> {

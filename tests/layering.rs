@@ -4,17 +4,21 @@
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/` and the modules of the crate that it may name.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
+    ("parallel", &[]),
     ("error", &[]),
     ("backend", &["error"]),
-    ("cells", &["error"]),
+    ("cells", &["error", "parallel"]),
     ("read", &["error", "cells"]),
     ("write", &["error", "cells"]),
-    ("cpu", &["error", "backend"]),
+    ("cpu", &["error", "backend", "parallel"]),
     ("gpu", &["error", "backend"]),
     ("model", &["error", "backend", "cells", "read"]),
     // cpu: the tasks on embeddings have no device, and their one heavy product is that of the CPU backend.
-    ("tasks", &["error", "model", "backend", "cells", "read", "write", "cpu"]),
+    (
+        "tasks",
+        &["error", "model", "backend", "cells", "read", "write", "cpu", "parallel"],
+    ),
     ("run", &["error", "model", "cells", "write", "tasks"]),
     (
         "engine",
@@ -32,18 +36,7 @@ const ONLY_IN: [(&str, &[&str]); 8] = [
     ("hdf5_reader", &["read/hdf5.rs", "read/filters.rs", "write/hdf5/"]),
     ("arrow_array", &["write/parquet.rs"]),
     ("rten_simd", &["cpu/"]),
-    // Tokens too: ranking the genes of a cell takes as long as reading them.
-    (
-        "rayon",
-        &[
-            "cpu/",
-            "cells/tokens.rs",
-            "tasks/graph.rs",
-            "tasks/neighbours.rs",
-            "tasks/neighbours/",
-            "tasks/umap.rs",
-        ],
-    ),
+    ("rayon", &["parallel.rs"]),
     ("clap", &["cli/", "cli.rs", "main.rs"]),
     ("indicatif", &["cli/", "cli.rs", "main.rs"]),
     ("wasm_bindgen", &["js.rs", "js/"]),

@@ -1,9 +1,14 @@
 import { mini } from "../dist/models/mini.js";
+import { openAnalysis } from "./analysis.js";
 import { ScDiVaError } from "./error.js";
 import type { CallName, Calls, Connection, Host, Response, WireMatrix, WireSource } from "./protocol.js";
 import type {
+  AnalyseOptions,
+  Analysis,
+  AnalysisStage,
   AnnotateOptions,
   Annotation,
+  AnnotationBatch,
   DeviceChoice,
   Embedding,
   ForwardInput,
@@ -33,6 +38,13 @@ interface Worker {
   info: Info;
 }
 
+/** What a call tells while it runs, and what ends it. */
+export interface Listening {
+  signal?: AbortSignal | undefined;
+  onStage?: ((stage: string, nDone: number, nCells: number) => void) | undefined;
+  onBatch?: ((batch: AnnotationBatch) => void) | undefined;
+}
+
 /** A model on a device, in a worker of its own. Tasks run one after another. */
 export abstract class Client {
   readonly #host: Host;
@@ -60,23 +72,94 @@ export abstract class Client {
    * so. Reads a sample of it.
    */
   inspect(input: MatrixInput, options: InputOptions = {}): Promise<Inspection> {
-    return this.#task("inspect", options, async () => ({ matrix: await this.#matrix(input, options) }));
+    return this.#task(options.signal, async (worker) => {
+      const matrix = await this.#matrix(input, options);
+      return await this.#call(worker, "inspect", { matrix }, told(options));
+    });
   }
 
   /** Cell types of all cells of a file. */
   annotate(input: MatrixInput, options: AnnotateOptions = {}): Promise<Annotation> {
-    const { head, minProbability = 0 } = options;
-    return this.#task("annotate", options, async () => ({ matrix: await this.#matrix(input, options), head, minProbability }));
+    const { head, minProbability = 0, signal } = options;
+    return this.#task(signal, async (worker) => {
+      const matrix = await this.#matrix(input, options);
+      return await this.#call(worker, "annotate", { matrix, head, minProbability }, told(options));
+    });
+  }
+
+  /**
+   * The same as they come, some hundred cells at a time, in the order of the file:
+   *
+   * ```js
+   * for await (const { cells, labels, label } of scdiva.annotateBatches(file)) console.log(cells[0], labels[label[0]]);
+   * ```
+   *
+   * The worker does not wait for the loop. Leaving the loop ends the task.
+   */
+  async *annotateBatches(
+    input: MatrixInput,
+    options: Omit<AnnotateOptions, "minProbability"> = {},
+  ): AsyncGenerator<AnnotationBatch, void, void> {
+    const left = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+    const batches: AnnotationBatch[] = [];
+    let wake = () => {};
+    let ended = false;
+    const onBatch = (batch: AnnotationBatch) => {
+      batches.push(batch);
+      wake();
+    };
+    const task = this.#task(signal, async (worker) => {
+      const matrix = await this.#matrix(input, options);
+      return await this.#call(worker, "annotateBatches", { matrix, head: options.head }, { ...told(options), signal, onBatch });
+    });
+    const end = () => {
+      ended = true;
+      wake();
+    };
+    task.then(end, end);
+    try {
+      while (!ended || batches.length > 0) {
+        const batch = batches.shift();
+        if (batch) yield batch;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+      await task;
+    } finally {
+      left.abort();
+    }
+  }
+
+  /**
+   * Annotates a file and looks at its cells as a whole: groups that vote, a layout in two dimensions. The file stays open for questions
+   * (genes, columns, markers, tables) until the analysis, or all of this, is disposed of.
+   */
+  analyse(input: MatrixInput, options: AnalyseOptions = {}): Promise<Analysis> {
+    const { head, minProbability = 0, vote = true, groups, umap = true, signal, onProgress, onBatch } = options;
+    const onStage = onProgress && rate((stage, progress) => onProgress({ stage: stage as AnalysisStage, ...progress }));
+    return this.#task(signal, async (worker) => {
+      const matrix = await this.#matrix(input, options);
+      const wanted = { matrix, head, minProbability, vote, groups, umap };
+      const { id, data } = await this.#call(worker, "analyse", wanted, { signal, onStage, onBatch });
+      return openAnalysis(matrix.name, data, {
+        ask: (name, question, listening = {}) => this.#ask(worker, name, { id, ...question } as Calls[typeof name]["arguments"], listening),
+        // Only a matrix of one file is asked for.
+        original: () => this.#host.blob(matrix.files[0] as WireSource),
+      });
+    });
   }
 
   /** The cell embeddings of all cells of a file. */
   embed(input: MatrixInput, options: InputOptions = {}): Promise<Embedding> {
-    return this.#task("embed", options, async () => ({ matrix: await this.#matrix(input, options) }));
+    return this.#task(options.signal, async (worker) => {
+      const matrix = await this.#matrix(input, options);
+      return await this.#call(worker, "embed", { matrix }, told(options));
+    });
   }
 
   /** The forward pass on one cell's tokens: for checking a checkpoint against another program. */
   forward(input: ForwardInput): Promise<ForwardOutput> {
-    return this.#task("forward", {}, async () => input);
+    return this.#task(undefined, (worker) => this.#call(worker, "forward", input, {}));
   }
 
   /** Ends the worker and gives the device's memory back. Whatever still runs is rejected with `disposed`. */
@@ -85,7 +168,7 @@ export abstract class Client {
     this.#end("disposed", "disposed");
   }
 
-  async #matrix(input: MatrixInput, options: InputOptions): Promise<WireMatrix> {
+  async #matrix(input: MatrixInput, options: Omit<InputOptions, "onProgress">): Promise<WireMatrix> {
     const { name = nameOf(input), signal, layer, geneColumn, species, minCounts } = options;
     if (minCounts !== undefined && !(Number.isInteger(minCounts) && minCounts >= 0 && minCounts < 2 ** 32)) {
       throw new ScDiVaError("argument", `minCounts: ${minCounts}, wanted a whole number from 0 on`);
@@ -96,38 +179,70 @@ export abstract class Client {
     return { name, files, layer, geneColumn, species, minCounts };
   }
 
-  /** Runs a call after those before it. */
-  #task<Name extends CallName>(name: Name, options: TaskOptions, prepare: () => Promise<Calls[Name]["arguments"]>): Promise<Calls[Name]["answer"]> {
-    const run = async () => {
-      options.signal?.throwIfAborted();
-      const values = await prepare();
-      if (this.#disposed) throw new ScDiVaError("disposed", "disposed");
-      // A worker that had to be ended is replaced, with the same model on the same device.
-      this.#worker ??= await start(this.#host, this.#model, options.signal);
-      this.#info = this.#worker.info;
-      return await this.#call(this.#worker, name, values, options);
-    };
-    const result = this.#last.then(run, run).catch((error: unknown) => Promise.reject(asScDiVaError(error)));
+  /** Runs something after all before it. */
+  #queue<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(run);
     this.#last = result.catch(() => undefined);
     return result;
+  }
+
+  /** Runs a task of the model. */
+  async #task<T>(signal: AbortSignal | undefined, run: (worker: Worker) => Promise<T>): Promise<T> {
+    try {
+      return await this.#queue(async () => {
+        signal?.throwIfAborted();
+        if (this.#disposed) throw new ScDiVaError("disposed", "disposed");
+        // A worker that had to be ended is replaced, with the same model on the same device.
+        this.#worker ??= await start(this.#host, this.#model, signal);
+        this.#info = this.#worker.info;
+        return await run(this.#worker);
+      });
+    } catch (error) {
+      throw asScDiVaError(error);
+    }
+  }
+
+  /** Asks something of an analysis, which lives in `worker` only. */
+  async #ask<Name extends CallName>(
+    worker: Worker,
+    name: Name,
+    question: Calls[Name]["arguments"],
+    listening: Listening,
+  ): Promise<Calls[Name]["answer"]> {
+    const { signal } = listening;
+    const answer = this.#queue(async () => {
+      signal?.throwIfAborted();
+      return await this.#call(worker, name, question, listening, false);
+    });
+    try {
+      return await orAborted(answer, signal);
+    } catch (error) {
+      throw asScDiVaError(error);
+    }
   }
 
   async #call<Name extends CallName>(
     worker: Worker,
     name: Name,
     values: Calls[Name]["arguments"],
-    options: TaskOptions,
+    listening: Listening,
+    mayEndWorker = true,
   ): Promise<Calls[Name]["answer"]> {
-    const { signal, onProgress } = options;
+    if (this.#worker !== worker) {
+      const problem = this.#disposed ? "disposed" : "its worker had to be ended, so the analysis is closed; analyse again";
+      throw new ScDiVaError("disposed", problem);
+    }
+    const { signal } = listening;
     if (worker.cancel) Atomics.store(worker.cancel, 0, 0);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const cancel = () => {
       if (worker.cancel) Atomics.store(worker.cancel, 0, 1);
-      timer = setTimeout(() => this.#end("cancelled", "cancelled"), worker.cancel ? PATIENCE_MS : 0);
+      if (mayEndWorker) timer = setTimeout(() => this.#end("cancelled", "cancelled"), worker.cancel ? PATIENCE_MS : 0);
     };
+    if (signal?.aborted) cancel();
     signal?.addEventListener("abort", cancel, { once: true });
     try {
-      return await request(worker.connection, name, values, onProgress && rate(onProgress), (fail) => (this.#fail = fail));
+      return await request(worker.connection, name, values, listening, (fail) => (this.#fail = fail));
     } catch (error) {
       if (error instanceof ScDiVaError && error.code === "internal") this.#end("internal", error.message);
       throw error;
@@ -186,7 +301,7 @@ async function start(host: Host, model: Model, signal: AbortSignal | undefined):
   connection.send({ cancel });
   let abort: (() => void) | undefined;
   try {
-    const info = await request(connection, "load", model, undefined, (fail) => {
+    const info = await request(connection, "load", model, {}, (fail) => {
       abort = () => fail(new ScDiVaError("cancelled", "cancelled"));
       signal?.addEventListener("abort", abort, { once: true });
     });
@@ -204,14 +319,15 @@ function request<Name extends CallName>(
   connection: Connection,
   call: Name,
   values: Calls[Name]["arguments"],
-  onProgress: ((nDone: number, nCells: number) => void) | undefined,
+  listening: Listening,
   onStart: (fail: (error: ScDiVaError) => void) => void,
 ): Promise<Calls[Name]["answer"]> {
   return new Promise((resolve, reject) => {
     onStart(reject);
     connection.onFailure((message) => reject(new ScDiVaError("internal", message)));
     connection.onMessage((message: Response) => {
-      if ("progress" in message) onProgress?.(...message.progress);
+      if ("progress" in message) listening.onStage?.(...message.progress);
+      else if ("batch" in message) listening.onBatch?.(message.batch);
       else if ("error" in message) reject(new ScDiVaError(message.error.code, message.error.message));
       else resolve(message.answer);
     });
@@ -219,15 +335,29 @@ function request<Name extends CallName>(
   });
 }
 
-/** Adds speed and time left to what the worker tells. */
-function rate(onProgress: (progress: Progress) => void): (nDone: number, nCells: number) => void {
-  let start: number | undefined;
-  return (nDone, nCells) => {
-    start ??= performance.now();
-    const cellsPerSecond = nDone > 0 ? (1000 * nDone) / Math.max(performance.now() - start, 1e-3) : 0;
+/** Adds speed and time left to what the worker tells; each stage begins anew. */
+function rate(onProgress: (stage: string, progress: Progress) => void): NonNullable<Listening["onStage"]> {
+  let running: { stage: string; start: number } | undefined;
+  return (stage, nDone, nCells) => {
+    if (running?.stage !== stage) running = { stage, start: performance.now() };
+    const cellsPerSecond = nDone > 0 ? (1000 * nDone) / Math.max(performance.now() - running.start, 1e-3) : 0;
     const secondsLeft = nDone > 0 ? (nCells - nDone) / cellsPerSecond : undefined;
-    onProgress({ nDone, nCells, cellsPerSecond, secondsLeft });
+    onProgress(stage, { nDone, nCells, cellsPerSecond, secondsLeft });
   };
+}
+
+function told({ signal, onProgress }: TaskOptions): Listening {
+  return { signal, onStage: onProgress && rate((_, progress) => onProgress(progress)) };
+}
+
+/** Does not wait for what a signal has made pointless. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new ScDiVaError("cancelled", "cancelled"));
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener("abort", abort));
+  });
 }
 
 function areFiles(input: MatrixInput): input is MatrixFiles {

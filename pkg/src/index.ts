@@ -42,6 +42,11 @@ const host: Host = {
     return { name, blob };
   },
 
+  async blob(source) {
+    if (!("blob" in source)) throw new ScDiVaError("internal", `${source.name}: no blob`);
+    return source.blob;
+  },
+
   sharesMemory: () => globalThis.crossOriginIsolated === true,
 };
 

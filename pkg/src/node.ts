@@ -1,5 +1,6 @@
 /** scDiVa in Node, on the CPU. @packageDocumentation */
 
+import { openAsBlob } from "node:fs";
 import { opendir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,7 +43,7 @@ const host: Host = {
       onMessage(listener) {
         worker.removeAllListeners("message");
         worker.on("message", (message) => {
-          if (!("progress" in message)) worker.unref();
+          if ("answer" in message || "error" in message) worker.unref();
           listener(message);
         });
       },
@@ -67,6 +68,11 @@ const host: Host = {
     // Read here: a blob that stands for a file cannot be sent to a worker thread.
     if (input instanceof Blob) return { name, bytes: new Uint8Array(await input.arrayBuffer()) };
     return { name, bytes: input instanceof Uint8Array ? input : new Uint8Array(input) };
+  },
+
+  async blob(source) {
+    if ("path" in source) return openAsBlob(source.path);
+    return "blob" in source ? source.blob : new Blob([source.bytes as Uint8Array<ArrayBuffer>]);
   },
 
   sharesMemory: () => true,

@@ -1,7 +1,22 @@
 // What the page's side and the worker's side say to each other: one request at a time, progress, one answer.
 
 import type { ErrorCode } from "./error.js";
-import type { Annotation, DeviceChoice, Embedding, ForwardInput, ForwardOutput, Info, Inspection, MatrixFile, Species } from "./types.js";
+import type {
+  Analysis,
+  Annotation,
+  AnnotationBatch,
+  CellColumn,
+  DeviceChoice,
+  DotPlot,
+  Embedding,
+  ForwardInput,
+  ForwardOutput,
+  Info,
+  Inspection,
+  Marker,
+  MatrixFile,
+  Species,
+} from "./types.js";
 
 /** Bytes in a form that reaches a worker without being copied, or whose copy is meant. */
 export type WireSource = { name: string; blob: Blob } | { name: string; bytes: Uint8Array } | { name: string; path: string };
@@ -16,6 +31,19 @@ export interface WireMatrix {
   minCounts: number | undefined;
 }
 
+/** What of an analysis is not a question to its worker, nor known on this side. */
+export type AnalysisData = Omit<
+  Analysis,
+  "name" | "gene" | "column" | "embedding" | "markers" | "groupMarkers" | "dotPlot" | "csv" | "h5ad" | "dispose"
+>;
+
+/** A file in pieces, rising; what stands between them is the input's. */
+export interface Pieces {
+  size: number;
+  onOriginal: boolean;
+  pieces: { at: number; blob: Blob }[];
+}
+
 export interface Calls {
   load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice }; answer: Info };
   inspect: { arguments: { matrix: WireMatrix }; answer: Inspection };
@@ -23,6 +51,26 @@ export interface Calls {
     arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number };
     answer: Annotation;
   };
+  annotateBatches: { arguments: { matrix: WireMatrix; head: string | undefined }; answer: null };
+  analyse: {
+    arguments: {
+      matrix: WireMatrix;
+      head: string | undefined;
+      minProbability: number;
+      vote: boolean;
+      groups: string | undefined;
+      umap: boolean;
+    };
+    answer: { id: number; data: AnalysisData };
+  };
+  gene: { arguments: { id: number; name: string }; answer: Float32Array };
+  column: { arguments: { id: number; name: string }; answer: CellColumn };
+  embedding: { arguments: { id: number; name: string }; answer: Float32Array };
+  markers: { arguments: { id: number; groups: Int32Array; nGroups: number; n: number }; answer: Marker[][] };
+  dotPlot: { arguments: { id: number; genes: string[]; groups: Int32Array; nGroups: number }; answer: DotPlot };
+  csv: { arguments: { id: number; minProbability: number }; answer: Blob };
+  h5ad: { arguments: { id: number; minProbability: number }; answer: Pieces };
+  close: { arguments: { id: number }; answer: null };
   embed: { arguments: { matrix: WireMatrix }; answer: Embedding };
   forward: { arguments: ForwardInput; answer: ForwardOutput };
 }
@@ -40,7 +88,8 @@ export interface Start {
 }
 
 export type Response =
-  | { progress: [nDone: number, nCells: number] }
+  | { progress: [stage: string, nDone: number, nCells: number] }
+  | { batch: AnnotationBatch }
   | { answer: Calls[CallName]["answer"] }
   | { error: { code: ErrorCode; message: string } };
 
@@ -59,6 +108,8 @@ export interface Host {
   /** The files that one input stands for, by their names: itself, or all inside a folder. */
   files(input: MatrixFile, name: string): Promise<Record<string, MatrixFile>>;
   source(input: MatrixFile | URL, name: string, received: (bytes: number, total: number) => void, signal?: AbortSignal): Promise<WireSource>;
+  /** What was sent to a worker, on this side. */
+  blob(source: WireSource): Promise<Blob>;
   /** Whether a worker can share memory with this side. */
   sharesMemory(): boolean;
 }

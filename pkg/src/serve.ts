@@ -1,9 +1,9 @@
 // The worker's side, the same in a browser and in Node: a table of calls around the engine.
 
-import type { ByteSource, Engine, Input } from "../dist/wasm/scdiva.js";
+import type { Analysis, ByteSource, Engine, Input } from "../dist/wasm/scdiva.js";
 import type { ErrorCode } from "./error.js";
-import type { CallName, Calls, Request, Response, Start, WireMatrix, WireSource } from "./protocol.js";
-import type { InputReport } from "./types.js";
+import type { AnalysisData, CallName, Calls, Pieces, Request, Response, Start, WireMatrix, WireSource } from "./protocol.js";
+import type { CellColumn, DotPlot, InputReport, Inspection, Marker } from "./types.js";
 
 export interface Wasm {
   Engine: typeof Engine;
@@ -35,9 +35,27 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
     if (!engine) throw new Error("no model is loaded");
     return engine;
   };
-  const onProgress = (nDone: number, nCells: number) => {
-    host.send({ progress: [nDone, nCells] });
+  const onStage = (stage: string, nDone: number, nCells: number) => {
+    host.send({ progress: [stage, nDone, nCells] });
     return !cancel || Atomics.load(cancel, 0) === 0;
+  };
+  const onProgress = (nDone: number, nCells: number) => onStage("annotate", nDone, nCells);
+  const onBatch = (
+    from: number,
+    cells: string[],
+    labels: string[],
+    label: Int32Array,
+    probability: Float32Array,
+    secondLabel: Int32Array,
+    secondProbability: Float32Array,
+  ) => host.send({ batch: { from, cells, labels, label, probability, secondLabel, secondProbability } });
+
+  const analyses = new Map<number, Analysis>();
+  let lastId = 0;
+  const analysis = (id: number) => {
+    const open = analyses.get(id);
+    if (!open) throw new Error(`no analysis ${id}`);
+    return open;
   };
 
   const calls: { [Name in CallName]: (values: Calls[Name]["arguments"]) => Promise<Calls[Name]["answer"]> } = {
@@ -62,6 +80,35 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
       const [report, csv] = [camelCase<InputReport>(result.report), csvBlob(result.csv)];
       result.free();
       return { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, report, csv };
+    },
+    async annotateBatches({ matrix, head }) {
+      await loaded().annotateBatches(await input(matrix), head, onProgress, onBatch);
+      return null;
+    },
+    async analyse({ matrix, head, minProbability, vote, groups, umap }) {
+      const made = await loaded().analyse(await input(matrix), head, minProbability, vote, groups, umap, onStage, onBatch);
+      const data = made.data() as AnalysisData;
+      analyses.set(++lastId, made);
+      const [report, inspection] = [camelCase<InputReport>(data.report), camelCase<Inspection>(data.inspection)];
+      return { id: lastId, data: { ...data, report, inspection } };
+    },
+    gene: async ({ id, name }) => analysis(id).gene(name, onStage),
+    column: async ({ id, name }) => analysis(id).column(name) as CellColumn,
+    embedding: async ({ id, name }) => analysis(id).embedding(name),
+    markers: async ({ id, groups, nGroups, n }) => analysis(id).markers(groups, nGroups, n, onStage) as Marker[][],
+    dotPlot: async ({ id, genes, groups, nGroups }) => analysis(id).dotPlot(genes, groups, nGroups, onStage) as DotPlot,
+    csv: async ({ id, minProbability }) => csvBlob(analysis(id).csv(minProbability)),
+    async h5ad({ id, minProbability }) {
+      const pieces: Pieces["pieces"] = [];
+      // Each is a blob as soon as it comes: a browser need not keep blobs in memory.
+      const onPiece = (at: number, bytes: Uint8Array<ArrayBuffer>) => pieces.push({ at, blob: new Blob([bytes]) });
+      const { size, onOriginal } = analysis(id).h5ad(minProbability, onStage, onPiece) as Omit<Pieces, "pieces">;
+      return { size, onOriginal, pieces };
+    },
+    async close({ id }) {
+      analyses.get(id)?.free();
+      analyses.delete(id);
+      return null;
     },
     async embed({ matrix }) {
       const result = await loaded().embed(await input(matrix), onProgress);

@@ -405,6 +405,8 @@ export interface DotPlot {
 export interface SaveOptions {
   /** In place of the analysis's `minProbability`; groups vote again with it. */
   minProbability?: number | undefined;
+  /** Ends the writing of a new `.h5ad`. */
+  signal?: AbortSignal | undefined;
 }
 
 /** One cell's tokens, for checking a checkpoint against another program. */

@@ -11,12 +11,17 @@ export const root = fileURLToPath(new URL("../../", import.meta.url));
 export const demo = join(root, "models/demo/pbmc_simulated.h5ad");
 
 export function annotateNatively(path, ...more) {
+  return parse(writeNatively("out.csv", path, ...more).toString());
+}
+
+/** The bytes of a file that `scdiva annotate` writes. */
+export function writeNatively(name, path, ...more) {
   const folder = mkdtempSync(join(tmpdir(), "scdiva-"));
   try {
-    const out = join(folder, "out.csv");
+    const out = join(folder, name);
     const options = ["annotate", path, "--device", "cpu", "-o", out, ...more];
     execFileSync("cargo", ["run", "--quiet", "--bin", "scdiva", "--", ...options], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
-    return parse(readFileSync(out, "utf8"));
+    return readFileSync(out);
   } finally {
     rmSync(folder, { recursive: true });
   }

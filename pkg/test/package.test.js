@@ -4,7 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { ScDiVa, ScDiVaError } from "scdiva";
+import { ScDiVa } from "scdiva";
+import { codeIs } from "./code.js";
 import { annotateNatively, demo, inspectNatively } from "./command.js";
 import { assertSame, parse } from "./csv.js";
 import { golden } from "./golden.js";
@@ -13,13 +14,6 @@ import { triplet, zarr } from "./several.js";
 let scdiva;
 before(async () => (scdiva = await ScDiVa.load()));
 after(() => scdiva.dispose());
-
-const codeIs = (code, text) => (error) => {
-  assert.ok(error instanceof ScDiVaError, String(error));
-  assert.equal(error.code, code, error.message);
-  assert.match(error.message, text);
-  return true;
-};
 
 /** For `JSON.parse`: `n_cells` becomes `nCells`. */
 function camelCase(_, value) {

@@ -7,7 +7,7 @@ use super::{
     CellMatrix, DropletReport, GeneMatch, InputReport, MatchOptions, Preprocess, Serialization, SparseRows, Tokens, Vocabulary,
 };
 use crate::error::{Error, Result};
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 use std::fmt::{self, Formatter};
 use std::ops::Range;
 
@@ -106,7 +106,6 @@ impl<'a> Tokenizer<'a> {
     pub fn tokens(&self, cells: Range<usize>) -> Result<Vec<Tokens>> {
         let rows = self.matrix.read_rows(cells.clone())?;
         let memory = || (vec![0.0_f64; self.genes.len()], Vec::new());
-        // In wasm rayon runs on the one thread that there is.
         (0..cells.len())
             .into_par_iter()
             .with_min_len(MIN_CELLS)

@@ -6,7 +6,7 @@
 use super::simd::{exp, vectorised};
 use super::tile::{PANEL, PanelRow, Product, pack_column_strips, pack_panels, pack_strips, padded_rows};
 use crate::backend::CellRows;
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 use std::cell::RefCell;

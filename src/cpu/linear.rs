@@ -3,7 +3,7 @@
 use super::simd::{Silu, vectorised};
 use super::tile::{PANEL, PanelRow, Product, pack_strips, padded_rows};
 use super::weight::Panels;
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 use rten_simd::{SimdOp, SimdUnaryOp};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -48,7 +48,9 @@ impl Linear<'_> {
     pub(super) fn run(&self, out: &mut [f32], n_out: usize) {
         let n_rows = out.len() / n_out;
         // As few blocks as can be, because each reads the whole weight; equally many for every thread.
-        let n_blocks = n_rows.div_ceil(MAX_ROWS).next_multiple_of(rayon::current_num_threads());
+        let n_blocks = n_rows
+            .div_ceil(MAX_ROWS)
+            .next_multiple_of(crate::parallel::current_num_threads());
         let block = padded_rows(n_rows.div_ceil(n_blocks)).min(MAX_ROWS);
         out.par_chunks_mut(block * n_out)
             .enumerate()

@@ -58,7 +58,7 @@ impl Cpu {
                 format!("{name}, {} f32 at once", isa.f32().len())
             }
         }
-        let n = rayon::current_num_threads();
+        let n = crate::parallel::current_num_threads();
         format!("{n} thread{}, {}", if n == 1 { "" } else { "s" }, Vectors.dispatch())
     }
 }

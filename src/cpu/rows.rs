@@ -2,7 +2,7 @@
 
 use super::simd::{sum, vectorised};
 use crate::backend::CellRows;
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 
 /// Calls `f(row number, row)` for every row of `out`, in parallel.
 pub(super) fn for_each_row(out: &mut [f32], n_cols: usize, f: impl Fn(usize, &mut [f32]) + Sync) {

@@ -2,7 +2,7 @@
 
 use super::tile::{PANEL, PanelRow, pack_panels};
 use crate::backend::Matrix;
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 

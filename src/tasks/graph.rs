@@ -1,7 +1,7 @@
 //! Weighted graphs of cells that are neighbours.
 
 use super::Neighbours;
-use rayon::prelude::*;
+use crate::parallel::prelude::*;
 
 /// An undirected graph: every edge is there from both ends, with the same weight. The edges of a node are sorted by their other end.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,8 +8,8 @@ mod inverted_lists;
 use super::{OnProgress, share, tell};
 use crate::cpu::nearest::{Candidate, Candidates, Points};
 use crate::error::{Error, Result};
+use crate::parallel::prelude::*;
 use inverted_lists::InvertedLists;
-use rayon::prelude::*;
 
 /// How neighbours are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

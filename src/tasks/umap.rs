@@ -15,8 +15,8 @@ use super::neighbours::embedded_cells;
 use super::random::{Random, mix};
 use super::{Neighbours, OnProgress, share, tell};
 use crate::error::{Error, Result};
+use crate::parallel::prelude::*;
 use curve::Curve;
-use rayon::prelude::*;
 
 /// How cells are laid out.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,8 +3,8 @@
 use super::{CANDIDATES, TASK, mean};
 use crate::cpu::nearest::{Candidate, Candidates, Points};
 use crate::error::Result;
+use crate::parallel::prelude::*;
 use crate::tasks::{OnProgress, tell};
-use rayon::prelude::*;
 
 /// Rounds of k-means, and cells a part that it sees: the parts need not be the best ones.
 const ROUNDS: usize = 8;

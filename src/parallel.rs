@@ -1,0 +1,68 @@
+//! Loops over all threads of the machine: rayon. In wasm, where there is one thread, the same loops one after another, by the same names:
+//! rayon's own machinery would be a twentieth of the module and do nothing.
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use rayon::{current_num_threads, prelude};
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use single::{current_num_threads, prelude};
+
+#[cfg(target_arch = "wasm32")]
+mod single {
+    pub(crate) const fn current_num_threads() -> usize {
+        1
+    }
+
+    pub(crate) mod prelude {
+        pub(crate) trait IntoLoop: IntoIterator + Sized {
+            fn into_par_iter(self) -> Self::IntoIter {
+                self.into_iter()
+            }
+        }
+
+        impl<T: IntoIterator> IntoLoop for T {}
+
+        pub(crate) trait Loop: Iterator + Sized {
+            fn with_min_len(self, _n: usize) -> Self {
+                self
+            }
+
+            fn map_init<S, R>(self, init: impl Fn() -> S, map: impl Fn(&mut S, Self::Item) -> R) -> impl Iterator<Item = R> {
+                let mut state = init();
+                self.map(move |item| map(&mut state, item))
+            }
+        }
+
+        impl<T: Iterator> Loop for T {}
+
+        pub(crate) trait SliceLoop<T> {
+            fn par_iter(&self) -> std::slice::Iter<'_, T>;
+            fn par_iter_mut(&mut self) -> std::slice::IterMut<'_, T>;
+            fn par_chunks(&self, len: usize) -> std::slice::Chunks<'_, T>;
+            fn par_chunks_mut(&mut self, len: usize) -> std::slice::ChunksMut<'_, T>;
+            fn par_chunks_exact_mut(&mut self, len: usize) -> std::slice::ChunksExactMut<'_, T>;
+        }
+
+        impl<T> SliceLoop<T> for [T] {
+            fn par_iter(&self) -> std::slice::Iter<'_, T> {
+                self.iter()
+            }
+
+            fn par_iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
+                self.iter_mut()
+            }
+
+            fn par_chunks(&self, len: usize) -> std::slice::Chunks<'_, T> {
+                self.chunks(len)
+            }
+
+            fn par_chunks_mut(&mut self, len: usize) -> std::slice::ChunksMut<'_, T> {
+                self.chunks_mut(len)
+            }
+
+            fn par_chunks_exact_mut(&mut self, len: usize) -> std::slice::ChunksExactMut<'_, T> {
+                self.chunks_exact_mut(len)
+            }
+        }
+    }
+}
