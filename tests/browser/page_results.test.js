@@ -133,14 +133,14 @@ test("genes found stand beside genes expected, and figures say what they show", 
 });
 
 test("every figure is saved as PNG and as SVG", async () => {
-  for (const [button, name] of [["#save-map-png", "umap.png"], ["#markers .save-figure button:first-child", "markers.png"], ["#composition .save-figure button:first-child", "composition.png"]]) {
+  for (const [button, name] of [["#save-map-png", "umap.png"], ["#markers .save-figure button:nth-of-type(1)", "markers.png"], ["#composition .save-figure button:nth-of-type(1)", "composition.png"]]) {
     const file = await saved(page, button);
     assert.equal(file.name, `pbmc_simulated.${name}`);
     const bytes = await readFile(file.path);
     assert.equal(bytes.subarray(1, 4).toString(), "PNG");
     assert.ok(bytes.readUInt32BE(16) > 1000 && bytes.length > 5000, `${name}: ${bytes.readUInt32BE(16)} wide, ${bytes.length} bytes`);
   }
-  for (const [button, wanted] of [["#save-map-svg", /CD14 Mono.*240 cells of/s], ["#markers .save-figure button:last-child", /NKG7/]]) {
+  for (const [button, wanted] of [["#save-map-svg", /CD14 Mono.*240 cells of/s], ["#markers .save-figure button:nth-of-type(2)", /NKG7/]]) {
     const text = await readFile((await saved(page, button)).path, "utf8");
     assert.ok(text.startsWith("<svg ") && text.includes('xmlns="http://www.w3.org/2000/svg"') && wanted.test(text), `${button}: ${text.slice(0, 200)}`);
     const isWhole = await page.evaluate((text) => !new DOMParser().parseFromString(text, "image/svg+xml").querySelector("parsererror"), text);

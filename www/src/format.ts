@@ -4,7 +4,7 @@ const whole = new Intl.NumberFormat("en");
 
 export const count = (n: number): string => whole.format(n);
 
-export const percent = (share: number): string => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+export const percent = (share: number): string => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
 
 export const probability = (p: number): string => (Number.isNaN(p) ? "–" : p.toFixed(3));
 

@@ -7,6 +7,7 @@ import { chosen, dropped, type Matrix } from "./input";
 import { onNewModel, showModels } from "./models";
 import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
+import { forgetHeads } from "./reference";
 import { Session } from "./session";
 import { isStudyFile } from "./studyfile";
 
@@ -42,6 +43,7 @@ onNewModel(reopen);
 function reopen(): void {
   void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
   model = open(page.deviceChoice.value as DeviceChoice);
+  forgetHeads();
   void session?.renew();
 }
 
@@ -68,6 +70,7 @@ page.demo.addEventListener("click", () => {
 });
 
 page.annotate.addEventListener("click", () => void session?.annotate());
+page.referenceLearn.addEventListener("click", () => void session?.learn());
 page.cancel.addEventListener("click", () => session?.cancel());
 onChoice((change) => void session?.choose(change));
 

@@ -9,6 +9,7 @@ import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
 import { page } from "./page";
 import { RunProgress } from "./progress";
+import { chosenHead, learn, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
 import { openStudy } from "./studyfile";
@@ -53,6 +54,7 @@ export class Session {
       }
       const { groups: _, ...choices } = this.#choices;
       this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...choices, name: this.name, signal }));
+      offerReference(this.#found, scdiva);
       if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
@@ -154,7 +156,25 @@ export class Session {
       onBatch: (batch) => signal.aborted || progress.batch(batch),
     };
     if (groups !== undefined) options.groups = groups;
+    const head = chosenHead();
+    if (head !== undefined) options.head = head;
     return scdiva.analyse(this.#input as MatrixInput, options);
+  }
+
+  /** Teaches the model the types of this file. */
+  async learn(): Promise<void> {
+    if (!this.#input || this.#isRunning) return;
+    const signal = this.#begin();
+    const { groups: _, ...choices } = this.#choices;
+    page.referenceLearn.disabled = true;
+    try {
+      await untilAborted(signal, learn(await this.#model(), this.#input, { ...choices, signal }));
+    } catch (error) {
+      page.referenceStatus.textContent = "";
+      if (!signal.aborted && !isCancelled(error)) showError(error);
+    } finally {
+      page.referenceLearn.disabled = false;
+    }
   }
 
   /** Stops what runs; the matrix stays, and can be annotated again. */

@@ -34,7 +34,7 @@ export function compositionPanel(view: View): HTMLElement | false {
   by.value = column;
   view.on("groups", () => void fill());
   queueMicrotask(() => void fill());
-  return panel("composition", "What each sample is made of", h("div", { className: "controls" }, h("label", {}, "By ", by)), content);
+  return panel("composition", "Composition", h("div", { className: "controls" }, h("label", {}, "By ", by)), content);
 }
 
 const [LEFT, WIDTH, BAR] = [170, 520, 22];

@@ -6,7 +6,7 @@ import { css, ramp, type Theme } from "../palette";
 import { ranked, type View } from "../view";
 import type { Coloured } from "./colours";
 import { FONT, type Figure } from "./panel";
-import { fitted, middles, paintCanvas, type Painted, type Placed } from "./plane";
+import { fitted, namePlaces, paintCanvas, type Painted, type Placed } from "./plane";
 
 const SIDE = 640;
 const LEGEND = 230;
@@ -60,11 +60,11 @@ function labels(placed: Placed, of: Coloured, view: View, theme: Theme): SVGElem
   if (of.kind !== "categories") return [];
   const { scale } = fitted(placed, SIDE, SIDE, 0.05);
   const least = of.codes.length / 200;
-  return middles(placed.positions, of.codes, of.names.length).flatMap((middle, i) => {
-    if (!middle || i >= of.nNamed || view.hidden.has(i) || (of.counts[i] as number) < least) return [];
-    const [x, y] = [SIDE / 2 + (middle[0] - placed.centre[0]) * scale, SIDE / 2 - (middle[1] - placed.centre[1]) * scale];
+  return namePlaces(placed.positions, of.codes, of.names.length).flatMap((place, i) => {
+    if (!place || i >= of.nNamed || view.hidden.has(i) || (of.counts[i] as number) < least) return [];
+    const [x, y] = [SIDE / 2 + (place[0] - placed.centre[0]) * scale, SIDE / 2 - (place[1] - placed.centre[1]) * scale - 4];
     const halo = { stroke: theme.ground, "stroke-width": 3.5, "paint-order": "stroke", "stroke-linejoin": "round" };
-    return [s("text", { x, y, "font-size": 13, "font-weight": 600, "text-anchor": "middle", "dominant-baseline": "middle", fill: theme.text, ...halo }, of.names[i])];
+    return [s("text", { x, y, "font-size": 13, "font-weight": 600, "text-anchor": "middle", fill: theme.text, ...halo }, of.names[i])];
   });
 }
 

@@ -12,7 +12,7 @@ import type { Camera, CellMap } from "./camera";
 import { mapFigure } from "./mapfigure";
 import { panel, saveButtons } from "./panel";
 import { PixelMap } from "./pixelmap";
-import { middles, type Painted, type Placed, placedAt } from "./plane";
+import { namePlaces, type Painted, type Placed, placedAt } from "./plane";
 import { selectionPanel } from "./selection";
 
 export interface MapPanel {
@@ -39,7 +39,7 @@ export function mapPanel(view: View): MapPanel {
   let placed: Placed | undefined;
   let now: Coloured | undefined;
   let painted: Painted | undefined;
-  let middle: ReturnType<typeof middles> = [];
+  let places: ReturnType<typeof namePlaces> = [];
 
   const failed = (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error));
 
@@ -61,7 +61,7 @@ export function mapPanel(view: View): MapPanel {
     }
     if (!placed) return;
     painted = { colours: new Uint8Array(), order: drawingOrder(now) };
-    middle = now.kind === "categories" ? middles(placed.positions, now.codes, now.names.length) : [];
+    places = now.kind === "categories" ? namePlaces(placed.positions, now.codes, now.names.length) : [];
     nameGroups();
     side.replaceChildren(legend(now, view));
     repaint();
@@ -72,16 +72,16 @@ export function mapPanel(view: View): MapPanel {
     // A group of a few cells would put its name on others.
     const least = answers.cells.length / 200;
     names.replaceChildren(
-      ...middle.flatMap((at, i) => (at && i < of.nNamed && (of.counts[i] as number) >= least ? [h("span", { data: { group: String(i) } }, of.names[i])] : [])),
+      ...places.flatMap((at, i) => (at && i < of.nNamed && (of.counts[i] as number) >= least ? [h("span", { data: { group: String(i) } }, of.names[i])] : [])),
     );
   };
   const moveNames = () => {
     const project = map?.camera.projection;
     for (const name of names.children as HTMLCollectionOf<HTMLElement>) {
       const group = Number(name.dataset["group"]);
-      const at = middle[group];
+      const at = places[group];
       name.hidden = !at || !project || view.hidden.has(group);
-      if (at && project) name.style.transform = `translate(${(at[0] - project.originX) * project.scale}px, ${(project.originY - at[1]) * project.scale}px) translate(-50%, -50%)`;
+      if (at && project) name.style.transform = `translate(${(at[0] - project.originX) * project.scale}px, ${(project.originY - at[1]) * project.scale}px) translate(-50%, -100%)`;
     }
   };
   const place = async () => {

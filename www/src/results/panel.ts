@@ -35,7 +35,7 @@ export function saveButtons(figure: Figure): HTMLElement {
   const svg = button("SVG", () => save(svgOf(figure), `${figure.name}.svg`), "small quiet");
   png.setAttribute("aria-label", `Save as PNG: ${figure.says}`);
   svg.setAttribute("aria-label", `Save as SVG: ${figure.says}`);
-  return h("div", { className: "save-figure" }, png, svg);
+  return h("div", { className: "save-figure" }, h("span", { className: "hint" }, "Save figure"), png, svg);
 }
 
 export function svgOf(figure: Figure): Blob {

@@ -66,16 +66,17 @@ export function fitted({ positions, centre, width: w, height: h }: Placed, width
   return { scale, at };
 }
 
-/** The place where most of a group is: the median of its cells in each direction. */
-export function middles(positions: Float32Array, codes: Int32Array, n: number): ([number, number] | null)[] {
+/** Where the name of each group stands: over the middle of its cells, at their upper end. `null` for a group without cells. */
+export function namePlaces(positions: Float32Array, codes: Int32Array, n: number): ([number, number] | null)[] {
   const every = Math.max(1, Math.floor(codes.length / 50_000));
   const xs: number[][] = Array.from({ length: n }, () => []);
   const ys: number[][] = Array.from({ length: n }, () => []);
   for (let cell = 0; cell < codes.length; cell += every) {
-    const code = codes[cell] as number;
-    xs[code]?.push(positions[2 * cell] as number);
-    ys[code]?.push(positions[2 * cell + 1] as number);
+    const [x, y] = [positions[2 * cell] as number, positions[2 * cell + 1] as number];
+    if (!Number.isFinite(x)) continue;
+    xs[codes[cell] as number]?.push(x);
+    ys[codes[cell] as number]?.push(y);
   }
-  const median = (values: number[]) => values.filter(Number.isFinite).sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-  return xs.map((x, i) => (x.length === 0 ? null : [median(x), median(ys[i] as number[])]));
+  const at = (values: number[], share: number) => values.sort((a, b) => a - b)[Math.floor(share * (values.length - 1))] as number;
+  return xs.map((x, i) => (x.length === 0 ? null : [at(x, 0.5), at(ys[i] as number[], 0.96)]));
 }
