@@ -9,6 +9,9 @@ const TOO_LONG_MS = 8000;
 /** Neighbours, clusters and map, by the measure of a processor: per cell, and they grow a little faster than cells do. */
 const AFTER_SECONDS_PER_CELL = 6e-4;
 
+/** Who waits longer may want to know of a graphics card. */
+const LONG_SECONDS = 120;
+
 /** Annotates the first cells, and gives cells per second; `undefined` where that cannot be told. The signal ends it early. */
 export async function trySpeed(scdiva: ScDiVa, input: MatrixInput, options: AnnotateOptions, signal: AbortSignal): Promise<number | undefined> {
   // Without shared memory a run can only be ended with its worker, and the model would have to be brought again.
@@ -41,7 +44,8 @@ export function estimateText({ nCells }: Inspection, info: ScDiVa["info"], cells
   const memory = `about ${size(Number(memoryBytes(nCells, info).toPrecision(2)))} of memory`;
   if (cellsPerSecond === undefined) return `Needs ${memory}. How long it takes is said once the first cells are done.`;
   const seconds = nCells / cellsPerSecond + nCells * AFTER_SECONDS_PER_CELL * Math.log2(2 + nCells / 1000);
-  return `Takes about ${duration(rounded(seconds))} here and ${memory}.`;
+  const faster = info.device.kind === "cpu" && seconds > LONG_SECONDS ? " “On the processor”, above, says what would make it faster." : "";
+  return `Takes about ${duration(rounded(seconds))} here and ${memory}.${faster}`;
 }
 
 /** Weights twice while they are brought over, embeddings, neighbours with their distances, the answers, and what the program itself needs. */

@@ -51,4 +51,9 @@ const NIGHT: Theme = { dark: true, ground: "#1b2124", text: "#e6eae8", quiet: "#
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 export const theme = (): Theme => (prefersDark.matches ? NIGHT : PAPER);
-export const onTheme = (changed: () => void): void => prefersDark.addEventListener("change", changed);
+
+/** Of the results on the page; those of earlier ones must not keep their cells in memory. */
+let listeners: (() => void)[] = [];
+prefersDark.addEventListener("change", () => listeners.forEach((listener) => listener()));
+export const onTheme = (changed: () => void): void => void listeners.push(changed);
+export const forgetThemed = (): void => void (listeners = []);

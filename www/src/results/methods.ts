@@ -22,6 +22,6 @@ export function methods({ study, threshold, labelling }: View): string {
   if (cluster && means.groups !== null) parts.push(`Cells of each value of ${means.groups} (${clusterNames.length} groups) voted on one label.`);
   else if (cluster) parts.push(`Clusters of similar cells (Leiden on the nearest neighbours of the embeddings, ${clusterNames.length} clusters) voted on one label${labelling === "voted" ? ", which is the one reported" : ""}.`);
   if (umap) parts.push("The map is a UMAP of the embeddings.");
-  parts.push(`Computed on the ${means.device}, in a web browser; no data left the machine.`, `The embedded model has the architecture of scDiVa and was trained anew: ${PAPER}`);
+  parts.push(`Computed on the ${means.device}, in a web browser; no data left the machine.`, `The model has the architecture of scDiVa: ${PAPER}`);
   return parts.join(" ");
 }

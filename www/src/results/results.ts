@@ -3,6 +3,7 @@
 import { h } from "../dom";
 import { count, percent } from "../format";
 import { page } from "../page";
+import { forgetThemed } from "../palette";
 import type { Study } from "../study";
 import { ranked, View } from "../view";
 import { compositionPanel } from "./composition";
@@ -17,6 +18,7 @@ let dispose: () => void = () => undefined;
 /** Everything there is to see of an analysis. Parts that need time of their own fill in when they have it. */
 export function showResults(study: Study, look: Partial<View> = {}): View {
   dispose();
+  forgetThemed();
   const view = Object.assign(new View(study), look);
   const summary = h("p", { className: "summary", id: "summary" });
   const summarise = () => summary.replaceChildren(...sentence(view));
