@@ -36,7 +36,7 @@ describe("without WebGPU", () => {
     assert.match(await page.textContent("#device-hint"), /no WebGPU, so the processor computes.*Chrome or Edge/s);
     await picture(page, "start");
     await page.click("#demo");
-    await page.waitForFunction(() => /of 240 cells · .* cells\/s · .* left · .*thread/.test(document.querySelector("#progress-text").textContent), null, WAIT);
+    await page.waitForFunction(() => /of 240 cells · .* cells\/s · .* left · on the processor/.test(document.querySelector("#progress-text").textContent), null, WAIT);
     await picture(page, "running");
     await ended(page);
     const wanted = annotateNatively(demo);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { ended, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
 const PYTHON = join(root, "target/python/bin/python");
 let server;
@@ -162,6 +162,26 @@ test("anndata opens the saved .h5ad and finds the table's answers in it", { skip
     "assert after.obsm['X_scdiva_umap'].shape == (240, 2)",
   ].join("\n");
   execFileSync(PYTHON, ["-c", program, demo, file.path, table.path], { stdio: ["ignore", "inherit", "inherit"] });
+});
+
+test("the saved .h5ad opens again, and its own map and groups can be used", async () => {
+  const file = await saved(page, "#save-h5ad");
+  const other = await open(browser, server.origin);
+  await other.page.setInputFiles("#file", { name: "again.h5ad", mimeType: "", buffer: await readFile(file.path) });
+  await lookedAt(other.page);
+  await other.page.selectOption("#groups", "scdiva_cell_type");
+  await annotate(other.page);
+  assert.match(await other.page.textContent("#methods-text"), /Cells of each value of scdiva_cell_type \(8 groups\) voted/);
+  await other.page.waitForSelector(".legend-item", WAIT);
+  const where = () => other.page.$eval('.map-names [data-group="0"]', (name) => name.style.transform);
+  const before = await where();
+  await other.page.selectOption("#layout", "X_scdiva_umap");
+  await other.page.waitForTimeout(2000);
+  assert.equal(await where(), before, "the file's map is the one computed before, and the same computation gives it again");
+  await other.page.selectOption("#colour-by", "column:simulated_from");
+  await other.page.waitForFunction(() => document.querySelector(".map-side h4").textContent === "simulated_from", null, WAIT);
+  assert.deepEqual(other.problems, []);
+  await other.close();
 });
 
 test("the analysis is saved as one file and opened again, without the matrix", async () => {

@@ -145,7 +145,7 @@ export class Session {
   }
 
   #analyse(scdiva: ScDiVa, signal: AbortSignal): Promise<Analysis> {
-    const progress = new RunProgress(this.name, scdiva.info.device.name);
+    const progress = new RunProgress(this.name, place(scdiva));
     page.cancel.focus({ preventScroll: true });
     const { groups, ...choices } = this.#choices;
     const options: AnalyseOptions = {
@@ -208,6 +208,11 @@ export class Session {
     page.error.hidden = true;
     return this.#work.signal;
   }
+}
+
+/** Where it is computed, in words. */
+function place({ info: { device } }: ScDiVa): string {
+  return device.kind === "cpu" ? "on the processor" : `on ${device.name}`;
 }
 
 /** The page is free at once, also while the worker ends its last batch. */

@@ -16,7 +16,7 @@ export function compositionPanel(view: View): HTMLElement | false {
     ({ kind, nCategories, name }) => kind === "categories" && (nCategories ?? 0) <= 400 && (view.study.isLive || view.study.kept.columns.has(name)),
   );
   if (usable.length === 0) return false;
-  let column = (usable.find(({ name }) => LIKELY.test(name)) ?? usable[0])?.name as string;
+  let column = (usable.find(({ name, nCategories }) => LIKELY.test(name) && nCategories !== 1) ?? usable.find(({ nCategories }) => nCategories !== 1) ?? usable[0])?.name as string;
   const content = h("div", { className: "stack" });
   const fill = async () => {
     try {

@@ -60,7 +60,7 @@ function labels(placed: Placed, of: Coloured, view: View, theme: Theme): SVGElem
   if (of.kind !== "categories") return [];
   const { scale } = fitted(placed, SIDE, SIDE, 0.05);
   const least = of.codes.length / 200;
-  return namePlaces(placed.positions, of.codes, of.names.length).flatMap((place, i) => {
+  return namePlaces(placed, of.codes, of.names.length).flatMap((place, i) => {
     if (!place || i >= of.nNamed || view.hidden.has(i) || (of.counts[i] as number) < least) return [];
     const [x, y] = [SIDE / 2 + (place[0] - placed.centre[0]) * scale, SIDE / 2 - (place[1] - placed.centre[1]) * scale - 4];
     const halo = { stroke: theme.ground, "stroke-width": 3.5, "paint-order": "stroke", "stroke-linejoin": "round" };

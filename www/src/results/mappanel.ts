@@ -61,7 +61,7 @@ export function mapPanel(view: View): MapPanel {
     }
     if (!placed) return;
     painted = { colours: new Uint8Array(), order: drawingOrder(now) };
-    places = now.kind === "categories" ? namePlaces(placed.positions, now.codes, now.names.length) : [];
+    places = now.kind === "categories" ? namePlaces(placed, now.codes, now.names.length) : [];
     nameGroups();
     side.replaceChildren(legend(now, view));
     repaint();

@@ -10,7 +10,8 @@ const PAPER =
 
 export function methods({ study, threshold, labelling }: View): string {
   const { answers, means } = study;
-  const { report, model, clusterNames, labels, umap, cluster } = answers;
+  const { report, model, labels, umap, cluster } = answers;
+  const nGroups = new Set(cluster?.filter((group) => group >= 0)).size;
   const { genes, droplets } = report;
   const mapped = genes.species === "mouse" ? "mouse genes, mapped to their one-to-one human orthologs" : "human genes";
   const parts = [
@@ -19,8 +20,8 @@ export function methods({ study, threshold, labelling }: View): string {
   ];
   if (droplets) parts.push(`${count(droplets.nDropped)} of ${count(droplets.nBarcodes)} barcodes with fewer than ${count(droplets.minCounts)} counts were left out as empty droplets.`);
   if (threshold > 0) parts.push(`Cells whose most probable label had a probability below ${threshold.toFixed(2)} were left unassigned.`);
-  if (cluster && means.groups !== null) parts.push(`Cells of each value of ${means.groups} (${clusterNames.length} groups) voted on one label.`);
-  else if (cluster) parts.push(`Clusters of similar cells (Leiden on the nearest neighbours of the embeddings, ${clusterNames.length} clusters) voted on one label${labelling === "voted" ? ", which is the one reported" : ""}.`);
+  if (cluster && means.groups !== null) parts.push(`Cells of each value of ${means.groups} (${nGroups} groups) voted on one label.`);
+  else if (cluster) parts.push(`Clusters of similar cells (Leiden on the nearest neighbours of the embeddings, ${nGroups} clusters) voted on one label${labelling === "voted" ? ", which is the one reported" : ""}.`);
   if (umap) parts.push("The map is a UMAP of the embeddings.");
   parts.push(`Computed on the ${means.device}, in a web browser; no data left the machine.`, `The model has the architecture of scDiVa: ${PAPER}`);
   return parts.join(" ");

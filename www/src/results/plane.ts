@@ -66,17 +66,29 @@ export function fitted({ positions, centre, width: w, height: h }: Placed, width
   return { scale, at };
 }
 
-/** Where the name of each group stands: over the middle of its cells, at their upper end. `null` for a group without cells. */
-export function namePlaces(positions: Float32Array, codes: Int32Array, n: number): ([number, number] | null)[] {
+/** Squares along each side in which cells are counted. */
+const N_SQUARES = 24;
+
+/** Where the name of each group stands: over the place where most of its cells are. `null` for a group without cells. */
+export function namePlaces({ positions, centre, width, height }: Placed, codes: Int32Array, n: number): ([number, number] | null)[] {
   const every = Math.max(1, Math.floor(codes.length / 50_000));
-  const xs: number[][] = Array.from({ length: n }, () => []);
-  const ys: number[][] = Array.from({ length: n }, () => []);
+  const squares: Map<number, number[]>[] = Array.from({ length: n }, () => new Map());
+  const side = Math.max(width, height) / N_SQUARES;
   for (let cell = 0; cell < codes.length; cell += every) {
-    const [x, y] = [positions[2 * cell] as number, positions[2 * cell + 1] as number];
-    if (!Number.isFinite(x)) continue;
-    xs[codes[cell] as number]?.push(x);
-    ys[codes[cell] as number]?.push(y);
+    const column = Math.floor(((positions[2 * cell] as number) - centre[0]) / side) + N_SQUARES;
+    const row = Math.floor(((positions[2 * cell + 1] as number) - centre[1]) / side) + N_SQUARES;
+    if (!Number.isFinite(column)) continue;
+    const of = squares[codes[cell] as number];
+    const square = row * 4 * N_SQUARES + column;
+    const cells = of?.get(square);
+    if (cells) cells.push(cell);
+    else of?.set(square, [cell]);
   }
   const at = (values: number[], share: number) => values.sort((a, b) => a - b)[Math.floor(share * (values.length - 1))] as number;
-  return xs.map((x, i) => (x.length === 0 ? null : [at(x, 0.5), at(ys[i] as number[], 0.96)]));
+  return squares.map((of) => {
+    const best = [...of].reduce<[number, number[]]>((most, some) => (some[1].length > most[1].length ? some : most), [0, []])[0];
+    const near = [-1, 0, 1].flatMap((row) => [-1, 0, 1].flatMap((column) => of.get(best + row * 4 * N_SQUARES + column) ?? []));
+    if (near.length === 0) return null;
+    return [at(near.map((cell) => positions[2 * cell] as number), 0.5), at(near.map((cell) => positions[2 * cell + 1] as number), 0.96)];
+  });
 }
