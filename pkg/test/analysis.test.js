@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import { ScDiVa } from "scdiva";
 import { codeIs } from "./code.js";
 import { annotateNatively, demo, root, writeNatively } from "./command.js";
+import { table } from "./several.js";
 
 let scdiva;
 let analysis;
@@ -146,10 +147,10 @@ print("\\n".join(b.obs["scdiva_cell_type"]), b.uns["scdiva"]["parameters"]["vote
   assert.equal(anndata('a = anndata.read_h5ad(sys.argv[1]); print(list(a.obsm), "scdiva_voted" in a.obs)', path).trim(), "['X_scdiva'] False");
   again.dispose();
 
-  const table = await scdiva.analyse(Buffer.from("cell,CD3D,MS4A1,NKG7\na,1,0,2\nb,0,3,1\nc,1,0,0\n"), { name: "table.csv" });
-  await writeFile(path, Buffer.from(await (await table.h5ad()).arrayBuffer()));
+  const made = await scdiva.analyse(Buffer.from("cell,CD3D,MS4A1,NKG7\na,1,0,2\nb,0,3,1\nc,1,0,0\n"), { name: "table.csv" });
+  await writeFile(path, Buffer.from(await (await made.h5ad()).arrayBuffer()));
   assert.equal(anndata("a = anndata.read_h5ad(sys.argv[1]); print(a.X.toarray().tolist(), list(a.obs_names))", path).trim(), "[[1.0, 0.0, 2.0], [0.0, 3.0, 1.0], [1.0, 0.0, 0.0]] ['a', 'b', 'c']");
-  table.dispose();
+  made.dispose();
 });
 
 test("a column's groups vote instead", async () => {
@@ -168,7 +169,7 @@ test("any stage can be cancelled, and so can a question; what is open stays open
   for (const stage of ["read", "annotate", "neighbours", "clusters", "umap"]) {
     const controller = new AbortController();
     const onProgress = (step) => step.stage === stage && controller.abort();
-    await assert.rejects(scdiva.analyse(demo, { onProgress, signal: controller.signal }), codeIs("cancelled", /./), stage);
+    await assert.rejects(scdiva.analyse(table(40), { onProgress, signal: controller.signal }), codeIs("cancelled", /./), stage);
   }
   await assert.rejects(analysis.gene("CD74", AbortSignal.abort()), codeIs("cancelled", /./));
   const controller = new AbortController();
@@ -186,8 +187,7 @@ test("cells come in batches, in order; leaving the loop ends the task", async ()
     cells.forEach((cell, i) => got.push([cell, labels[label[i]], probability[i]]));
   }
   assert.deepEqual(got.map(([cell, label]) => [cell, label]), wanted.map(({ cell, label }) => [cell, label]));
-  const many = Buffer.from(`cell,CD3D,MS4A1,NKG7\n${Array.from({ length: 3000 }, (_, i) => `c${i},${1 + (i % 3)},${i % 2},1`).join("\n")}\n`);
-  for await (const { from } of scdiva.annotateBatches(many)) {
+  for await (const { from } of scdiva.annotateBatches(table(3000))) {
     assert.equal(from, 0);
     break;
   }
@@ -198,10 +198,10 @@ test("cells come in batches, in order; leaving the loop ends the task", async ()
 
 test("what was disposed of answers no more", async () => {
   const other = await ScDiVa.load();
-  const table = await other.analyse(Buffer.from("cell,CD3D,MS4A1,NKG7\na,1,0,2\nb,0,3,1\nc,1,0,0\n"));
-  table.dispose();
-  await assert.rejects(table.gene("CD3D"), codeIs("disposed", /closed/));
-  const second = await other.analyse(Buffer.from("cell,CD3D,MS4A1,NKG7\na,1,0,2\nb,0,3,1\nc,1,0,0\n"));
+  const first = await other.analyse(table(3));
+  first.dispose();
+  await assert.rejects(first.gene("CD3D"), codeIs("disposed", /closed/));
+  const second = await other.analyse(table(3));
   other.dispose();
   await assert.rejects(second.gene("CD3D"), codeIs("disposed", /./));
   await assert.rejects(second.csv(), codeIs("disposed", /./));

@@ -1,0 +1,4 @@
+import { createRoot } from "react-dom/client";
+import { CellTypes } from "./CellTypes.js";
+
+createRoot(document.getElementById("root")!).render(<CellTypes />);
