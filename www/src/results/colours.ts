@@ -18,6 +18,8 @@ export interface Numbers {
   values: Float32Array;
   /** What the two ends of the ramp mean; values outside are drawn as the end. */
   range: [low: number, high: number];
+  /** Whether there are values outside. */
+  isClipped: boolean;
   format: (value: number) => string;
 }
 
@@ -35,7 +37,7 @@ export async function coloured(view: View, { by, ...rest }: Colouring = view.col
     case "cluster":
       return clusters(study);
     case "probability":
-      return { kind: "numbers", title: "Probability of the label", values: answers.probability, range: [0, 1], format: percent };
+      return { kind: "numbers", title: "Probability of the label", values: answers.probability, range: [0, 1], isClipped: false, format: percent };
     case "entropy":
       return numbers("Entropy of the answer (nats)", answers.entropy);
     case "nGenes":
@@ -45,7 +47,7 @@ export async function coloured(view: View, { by, ...rest }: Colouring = view.col
     case "mitochondrial":
       return { ...numbers("Mitochondrial share", answers.qc.mitochondrial), format: percent };
     case "gene":
-      return { ...numbers(`${name}, log-normalised`, await study.gene(name)), title: `${name}, log-normalised` };
+      return numbers(`${name}, log-normalised`, await study.gene(name));
     case "column": {
       const column = await study.column(name);
       return column.kind === "numbers" ? numbers(name, column.values) : fromColumn(name, column.codes, column.categories);
@@ -69,8 +71,10 @@ function fromColumn(title: string, given: Int32Array, categories: string[]): Cat
 function numbers(title: string, values: Float32Array): Numbers {
   const finite = values.filter(Number.isFinite).sort();
   const at = (share: number) => finite[Math.floor(share * (finite.length - 1))] ?? 0;
-  const [low, high] = [Math.min(at(0.01), Math.max(0, at(0))), at(0.99)];
-  return { kind: "numbers", title, values, range: [low, high > low ? high : (finite.at(-1) ?? 0) > low ? (finite.at(-1) as number) : low + 1], format: short };
+  const low = Math.min(at(0.01), Math.max(0, at(0)));
+  // Of a gene that few cells have, the 99th percentile may be nothing.
+  const high = [at(0.99), at(1), low + 1].find((end) => end > low) as number;
+  return { kind: "numbers", title, values, range: [low, high], isClipped: at(0) < low || at(1) > high, format: short };
 }
 
 const FAINT = 26;

@@ -45,7 +45,7 @@ export function legend(of: Coloured, view: View): HTMLElement {
   return h("div", {}, h("h4", {}, of.title), list, more);
 }
 
-function rampLegend({ title, range: [low, high], format }: Extract<Coloured, { kind: "numbers" }>): HTMLElement {
+function rampLegend({ title, range: [low, high], isClipped, format }: Extract<Coloured, { kind: "numbers" }>): HTMLElement {
   const steps = Array.from({ length: 24 }, (_, i) => {
     const step = h("span", {});
     step.style.backgroundColor = css(ramp(i / 23, theme().dark));
@@ -57,6 +57,6 @@ function rampLegend({ title, range: [low, high], format }: Extract<Coloured, { k
     h("h4", {}, title),
     h("div", { className: "ramp", aria: { hidden: "true" } }, ...steps),
     h("p", { className: "ramp-ends" }, h("span", {}, format(low)), h("span", {}, format(high))),
-    h("p", { className: "hint" }, "Cells without a value are grey; the ends are the 1st and the 99th percentile."),
+    isClipped && h("p", { className: "hint" }, "Values beyond the 1st and the 99th percentile have the colour of the end."),
   );
 }
