@@ -189,7 +189,7 @@ fn every_stage_can_be_ended() {
 }
 
 /// Numbers of scanpy 1.11.5 on its own log-normalised values (`normalize_total(target_sum=1e4)`, `log1p`, then in f64),
-/// `rank_genes_groups("simulated_from", method="t-test", pts=True)`.
+/// `rank_genes_groups("simulated_from", method="t-test", pts=True)`: tests/goldens/markers.py.
 #[test]
 fn markers_are_those_of_scanpy() {
     let wanted = [
@@ -355,4 +355,36 @@ fn embeddings_of_the_file_give_two_numbers_a_cell() {
     }
     let error = analysis.embedding("X_none").unwrap_err().to_string();
     assert!(error.contains("no embedding X_none; it has "), "{error}");
+}
+
+#[test]
+fn genes_are_called_by_symbols_and_found_by_ids_and_columns_of_one_name_are_one_gene() {
+    let place = Place::telling();
+    let model = || ModelFiles::from_folder(place.0.path()).unwrap();
+    let analysis_of = |name: &str, header: &str, rows: [&str; 3]| {
+        let lines: Vec<String> = rows.iter().enumerate().map(|(i, row)| format!("c{i},{row}\n")).collect();
+        fs::write(place.path(name), format!("cell,{header}\n{}", lines.concat())).unwrap();
+        analyse(model(), &place.text(name), &AnalysisOptions::default(), &mut Heard::default()).unwrap()
+    };
+    let rows = ["1,0,3,1", "0,2,0,0", "5,1,1,3"];
+    let ids: Vec<String> = (0..4).map(|gene| format!("ENSG{gene:011}")).collect();
+    let by_id = analysis_of("ids.csv", &ids.join(","), rows);
+    assert_eq!(by_id.genes(), ["GENE0", "GENE1", "GENE2", "GENE3"]);
+    let gene2 = by_id.gene("ENSG00000000002", &mut |_| Continue(())).unwrap();
+    assert_eq!(gene2, by_id.gene("GENE2", &mut |_| Continue(())).unwrap());
+    let of = |count: f64, sum: f64| (1e4 * count / sum).ln_1p();
+    for (got, wanted) in gene2.iter().zip([of(3.0, 5.0), 0.0, of(1.0, 10.0)]) {
+        assert!((f64::from(*got) - wanted).abs() < 1e-6, "{got} and {wanted}");
+    }
+    assert!(by_id.qc().mitochondrial.iter().all(|share| share.is_nan()));
+
+    let twice = analysis_of("twice.csv", "GENE0,GENE1,GENE0,MT-CO1", rows);
+    assert_eq!(twice.genes(), ["GENE0", "GENE1", "MT-CO1"]);
+    assert_eq!(twice.qc().n_genes, [2, 1, 3]);
+    assert_eq!(twice.qc().total, [5.0, 2.0, 10.0]);
+    assert_eq!(twice.qc().mitochondrial, [0.2, 0.0, 0.3]);
+    let gene0 = twice.gene("GENE0", &mut |_| Continue(())).unwrap();
+    for (got, wanted) in gene0.iter().zip([of(4.0, 5.0), 0.0, of(6.0, 10.0)]) {
+        assert!((f64::from(*got) - wanted).abs() < 1e-6, "{got} and {wanted}");
+    }
 }
