@@ -22,6 +22,9 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** WebGL in software, which Chromium no longer takes by itself. */
+const WEBGL_FLAGS = ["--enable-unsafe-swiftshader"];
+
 /** Chromium's own software adapter, which it hides unless asked. */
 const WEBGPU_FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
@@ -41,10 +44,10 @@ async function failure(server) {
   throw new Error(`the server ended with ${code}`);
 }
 
-export async function launch({ webgpu }) {
+export async function launch({ webgpu, webgl = true }) {
   return chromium.launch({
     executablePath: process.env.SCDIVA_CHROMIUM ?? "/usr/bin/chromium",
-    args: webgpu ? [...FLAGS, ...WEBGPU_FLAGS] : FLAGS,
+    args: [...FLAGS, ...(webgl ? WEBGL_FLAGS : ["--disable-gpu"]), ...(webgpu ? WEBGPU_FLAGS : [])],
   });
 }
 

@@ -1,17 +1,17 @@
-// Walks the page in Chromium as a visitor does, with WebGPU (a software adapter) and without, and records every request.
+// The page in Chromium, with and without WebGPU: from a file to its results, and everything that can come in between.
 
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { gunzipSync } from "node:zlib";
 import { annotateNatively, demo, root } from "../../pkg/test/command.js";
-import { assertSame, parse } from "../../pkg/test/csv.js";
+import { assertSame } from "../../pkg/test/csv.js";
 import { triplet, zarr } from "../../pkg/test/several.js";
 import { launch, open, picture, serve } from "./browser.js";
+import * as visitor from "./page_support.js";
 
-const WAIT = { timeout: 240_000 };
+const { WAIT, annotate, drop, ended, lookedAt, modelReady, savedTable } = visitor;
 let server;
 let folder;
 before(async () => {
@@ -22,69 +22,7 @@ after(async () => {
   server.stop();
   await rm(folder, { recursive: true });
 });
-
-/** A few cells of few genes: software adapters are slow. */
-async function smallCounts() {
-  const vocabulary = (await readFile(`${root}models/mini/vocab.tsv`, "utf8")).split("\n").slice(1, 161).map((line) => line.split("\t"));
-  let state = 1;
-  const count = () => {
-    state = (state * 48271) % 2147483647;
-    return state % 5 === 0 ? 1 + (state % 7) : 0;
-  };
-  const rows = Array.from({ length: 6 }, () => vocabulary.map(count));
-  return { cells: rows.map((_, i) => `cell_${i}`), genes: vocabulary.map(([, symbol]) => symbol), rows };
-}
-
-async function table(name, genes, { cells, rows }) {
-  const path = join(folder, name);
-  await writeFile(path, [["cell", ...genes].join(","), ...rows.map((row, i) => [cells[i], ...row].join(","))].join("\n"));
-  return path;
-}
-
-async function smallMatrix() {
-  const counts = await smallCounts();
-  return table("small.csv", counts.genes, counts);
-}
-
-/** The same by the first symbols of the table of orthologs. */
-async function mouseMatrix() {
-  const orthologs = gunzipSync(await readFile(`${root}models/mini/orthologs_mouse.tsv.gz`)).toString();
-  return table("mouse.csv", orthologs.split("\n").slice(1, 161).map((line) => line.split("\t")[1]), await smallCounts());
-}
-
-async function writeAll(name, files) {
-  for (const [file, content] of Object.entries(files)) {
-    await mkdir(dirname(join(folder, name, file)), { recursive: true });
-    await writeFile(join(folder, name, file), content);
-  }
-  return join(folder, name);
-}
-
-const modelReady = (page) =>
-  page.waitForFunction(() => !document.querySelector("#device-name").textContent.startsWith("Getting"), null, WAIT);
-const ended = (page) => page.waitForSelector("#results:not([hidden]), #error:not([hidden])", WAIT);
-
-async function savedTable(page) {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
-  return { name: download.suggestedFilename(), rows: parse(await readFile(await download.path(), "utf8")) };
-}
-
-/** Drops files or folders on the page as a hand would. */
-async function drop(page, ...files) {
-  const session = await page.context().newCDPSession(page);
-  await page.locator("#drop").scrollIntoViewIfNeeded();
-  const { x, y, width, height } = await page.locator("#drop").boundingBox();
-  const data = { items: [], files, dragOperationsMask: 1 };
-  for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: x + width / 2, y: y + height / 2, data });
-  await session.detach();
-}
-
-function assertAllFrom(origin, requests) {
-  assert.ok(requests.some((address) => address.endsWith(".wasm")), "requests of the worker are recorded");
-  for (const address of requests) {
-    assert.ok(address.startsWith(origin) || address.startsWith("blob:") || address.startsWith("data:"), `left the origin: ${address}`);
-  }
-}
+const smallMatrix = () => visitor.smallMatrix(folder);
 
 describe("without WebGPU", () => {
   let browser;
@@ -98,6 +36,8 @@ describe("without WebGPU", () => {
     assert.match(await page.textContent("#device-hint"), /no WebGPU, so the processor computes.*Chrome or Edge/s);
     await picture(page, "start");
     await page.click("#demo");
+    await page.waitForFunction(() => /of 240 cells · .* cells\/s · .* left · on the processor/.test(document.querySelector("#progress-text").textContent), null, WAIT);
+    await picture(page, "running");
     await ended(page);
     const wanted = annotateNatively(demo);
     const { name, rows } = await savedTable(page);
@@ -106,10 +46,25 @@ describe("without WebGPU", () => {
     const shown = await page.$$eval("#types tbody tr", (lines) => lines.map((line) => Number(line.cells[1].textContent)));
     assert.equal(shown.reduce((a, b) => a + b), wanted.length);
     assert.deepEqual(shown, shown.toSorted((a, b) => b - a));
-    assert.equal(await page.locator("#cells tbody tr").count(), 10);
     assert.match(await page.textContent("#report"), /240 cells × 4,000 genes/);
+    assert.match(await page.textContent("#summary"), /240 cells, 8 cell types/);
     await picture(page, "results");
-    assertAllFrom(server.origin, requests);
+    visitor.assertAllFrom(server.origin, requests);
+    assert.deepEqual(problems, []);
+    await close();
+  });
+
+  test("what was found is shown, with the time it will take, and nothing starts by itself", async () => {
+    const { page, problems, close } = await open(browser, server.origin);
+    await page.setInputFiles("#file", demo);
+    await lookedAt(page);
+    assert.match(await page.textContent("#report"), /240 cells × 4,000 genes.*genes found by.*Values: /s);
+    assert.equal(await page.textContent("#annotate"), "Annotate 240 cells");
+    await page.waitForFunction(() => /^Takes about \d+ s here and about [\d.]+ MB/.test(document.querySelector("#estimate").textContent), null, WAIT);
+    assert.ok((await page.isHidden("#results")) && (await page.isHidden("#run")));
+    await picture(page, "found");
+    await annotate(page);
+    assert.ok((await page.isVisible("#results")) && (await page.isVisible("#found")));
     assert.deepEqual(problems, []);
     await close();
   });
@@ -123,28 +78,27 @@ describe("without WebGPU", () => {
     assert.match(await page.textContent("#error-text"), /words\.csv: .*line 2.*many/s);
     await picture(page, "error-dark");
     await drop(page, await smallMatrix());
+    await page.waitForSelector("#error", { state: "hidden", ...WAIT });
+    await page.waitForSelector("#annotate:visible", WAIT);
+    await page.click("#annotate");
     await page.waitForSelector("#results:not([hidden])", WAIT);
-    assert.ok(await page.isHidden("#error"));
     await picture(page, "results-dark");
     await close();
   });
 
-  test("what was found is shown before the results", async () => {
-    const { page, problems, close } = await open(browser, server.origin);
-    await modelReady(page);
-    await page.click("#demo");
-    await page.waitForSelector("#found:not([hidden])", WAIT);
-    assert.ok((await page.isHidden("#results")) && (await page.isVisible("#run")));
-    assert.match(await page.textContent("#report"), /240 cells × 4,000 genes.*genes found by.*Values: /s);
+  test("a file that only calls itself an analysis is refused", async () => {
+    const { page, close } = await open(browser, server.origin);
+    const bad = join(folder, "other.scdiva");
+    await writeFile(bad, "no gzip");
+    await page.setInputFiles("#file", bad);
     await ended(page);
-    assert.ok((await page.isVisible("#results")) && (await page.isVisible("#found")));
-    assert.deepEqual(problems, []);
+    assert.match(await page.textContent("#error-text"), /other\.scdiva: no analysis saved on this page.*wanted/);
     await close();
   });
 
   test("genes of mouse are refused in words, and taken when the visitor says so", async () => {
     const { page, close } = await open(browser, server.origin);
-    const path = await mouseMatrix();
+    const path = await visitor.mouseMatrix(folder);
     await page.setInputFiles("#file", path);
     await ended(page);
     assert.match(await page.textContent("#error-title"), /cannot be annotated as it is/);
@@ -152,23 +106,23 @@ describe("without WebGPU", () => {
     assert.doesNotMatch(await page.textContent("#error-text"), /--species/);
     assert.match(await page.textContent("#report"), /mouse\.csv: 6 cells × 160 genes/);
     assert.match(await page.textContent("#species option:checked"), /as recognised: mouse/);
+    assert.ok(await page.isHidden("#annotate"));
     await picture(page, "refused");
     await page.focus("#species");
     await page.selectOption("#species", "mouse");
-    await page.waitForSelector("#results:not([hidden])", WAIT);
-    assert.ok(await page.isHidden("#error"));
-    assert.match(await page.textContent("#report"), /Mouse mapped to human/);
-    assert.match(await page.textContent("#results-status"), /annotated again/);
+    await page.waitForSelector("#annotate:visible", WAIT);
     assert.equal(await page.evaluate(() => document.activeElement.id), "species");
+    assert.match(await page.textContent("#report"), /Mouse mapped to human/);
+    await annotate(page);
+    assert.match(await page.textContent("#methods-text"), /mouse genes, mapped to their one-to-one human orthologs/);
     assertSame((await savedTable(page)).rows, annotateNatively(path, "--species", "mouse"));
-    await picture(page, "mouse");
     await close();
   });
 
   test("another matrix of the file is chosen, and what was chosen for one file is not for the next", async () => {
     const { page, close } = await open(browser, server.origin);
     await page.setInputFiles("#file", join(root, "tests/fixtures/scaled_beside_counts.h5ad"));
-    await ended(page);
+    await lookedAt(page);
     const names = await page.$$eval("#layer option", (options) => options.map((option) => option.value));
     assert.ok(names.length > 1 && (await page.isVisible("#layer")), names.join());
     const other = names.find((name) => name !== "layers/counts");
@@ -176,29 +130,29 @@ describe("without WebGPU", () => {
     await page.selectOption("#layer", other);
     await page.waitForFunction((name) => document.querySelector("#report").textContent.includes(`read from ${name}`), other, WAIT);
     assert.equal(await page.inputValue("#layer"), other);
-    await page.waitForSelector("#run", { state: "hidden", ...WAIT });
     await page.setInputFiles("#file", await smallMatrix());
-    await page.waitForSelector("#results:not([hidden])", WAIT);
+    await page.waitForFunction(() => document.querySelector("#report").textContent.includes("small.csv"), null, WAIT);
     assert.ok((await page.isHidden("#layer")) && (await page.isHidden("#min-counts")));
     await close();
   });
 
   test("empty droplets are left out, and the least counts can be changed", async () => {
     const { page, close } = await open(browser, server.origin);
-    const { genes } = await smallCounts();
+    const { genes } = await visitor.smallCounts();
     const counts = (each) => genes.map((_, i) => (i < 100 ? each : 0));
     const rows = Array.from({ length: 5060 }, (_, i) => (i < 60 ? counts(20 + i) : genes.map((_, j) => (j === i % 160 ? 3 : 0))));
-    const path = await table("raw.csv", genes, { cells: rows.map((_, i) => `cell_${i}`), rows });
+    const path = await visitor.table(join(folder, "raw.csv"), genes, { cells: rows.map((_, i) => `cell_${i}`), rows });
     await page.setInputFiles("#file", path);
-    await ended(page);
+    await lookedAt(page);
     assert.match(await page.textContent("#report"), /raw\.csv: 60 cells .*5,000 of 5,060 barcodes, those with fewer than \d+ counts, were left out/s);
+    assert.match(await page.textContent("#found-summary"), /5,000 empty droplets left out/);
     assert.ok(Number(await page.inputValue("#min-counts")) > 3);
-    await picture(page, "droplets");
     await page.fill("#min-counts", "7700");
     await page.press("#min-counts", "Enter");
     await page.waitForFunction(() => /raw\.csv: 3 cells/.test(document.querySelector("#report").textContent), null, WAIT);
-    await page.waitForSelector("#results:not([hidden])", WAIT);
+    await annotate(page);
     assertSame((await savedTable(page)).rows, annotateNatively(path, "--min-counts", "7700"));
+    await page.click("#found-details summary");
     await page.fill("#min-counts", "50000");
     await page.press("#min-counts", "Enter");
     await page.waitForSelector("#error:not([hidden])", WAIT);
@@ -209,8 +163,9 @@ describe("without WebGPU", () => {
 
   test("several files, and folders, are one matrix: dropped and chosen", async () => {
     const { page, close } = await open(browser, server.origin);
-    const { cells, genes, rows } = await smallCounts();
-    const [tenx, store] = [await writeAll("tenx", triplet(cells, genes, rows)), await writeAll("small.zarr", zarr(cells, genes, rows))];
+    const { cells, genes, rows } = await visitor.smallCounts();
+    const tenx = await visitor.writeAll(folder, "tenx", triplet(cells, genes, rows));
+    const store = await visitor.writeAll(folder, "small.zarr", zarr(cells, genes, rows));
     const wanted = annotateNatively(tenx);
     const files = ["matrix.mtx", "features.tsv", "barcodes.tsv"].map((name) => join(tenx, name));
     const ways = [
@@ -220,13 +175,12 @@ describe("without WebGPU", () => {
       ["matrix.mtx: ", "matrix", () => page.setInputFiles("#file", files)],
       ["small.zarr: ", "small", () => page.setInputFiles("#folder", store)],
     ];
-    for (const [says, saved, hand] of ways) {
+    for (const [says, stem, hand] of ways) {
       await hand();
       await page.waitForFunction((says) => document.querySelector("#report").textContent.startsWith(says), says, WAIT);
-      await ended(page);
-      assert.equal(await page.textContent("#error-text"), "");
+      await annotate(page);
       const { name, rows } = await savedTable(page);
-      assert.equal(name, `${saved}.scdiva.csv`);
+      assert.equal(name, `${stem}.scdiva.csv`);
       assertSame(rows, wanted);
     }
     await drop(page, files[0], files[1]);
@@ -235,18 +189,39 @@ describe("without WebGPU", () => {
     await close();
   });
 
-  test("a run is cancelled, and the next one works", async () => {
+  test("a run is cancelled, can be started again, and the next file works", async () => {
     const { page, close } = await open(browser, server.origin);
     await modelReady(page);
     await page.click("#demo");
     await page.waitForFunction(() => /cells\/s · .* left/.test(document.querySelector("#progress-text").textContent), null, WAIT);
-    await picture(page, "running");
     await page.click("#cancel");
     await page.waitForSelector("#run", { state: "hidden", ...WAIT });
-    assert.ok((await page.isHidden("#results")) && (await page.isHidden("#error")));
+    assert.ok((await page.isHidden("#results")) && (await page.isHidden("#error")) && (await page.isVisible("#annotate")));
+    assert.match(await page.textContent("#estimate"), /Cancelled/);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "annotate");
     await page.setInputFiles("#file", await smallMatrix());
-    await ended(page);
-    assert.ok(await page.isVisible("#results"));
+    await page.waitForFunction(() => document.querySelector("#report").textContent.includes("small.csv"), null, WAIT);
+    await annotate(page);
+    await close();
+  });
+
+  test("a second file while one is annotated is asked about", async () => {
+    const { page, close } = await open(browser, server.origin);
+    await modelReady(page);
+    await page.click("#demo");
+    await page.waitForSelector("#run:not([hidden])", WAIT);
+    const other = await smallMatrix();
+    await page.setInputFiles("#file", other);
+    await page.waitForSelector("#busy[open]", WAIT);
+    assert.match(await page.textContent("#busy-text"), /pbmc_simulated\.h5ad is still being annotated.*small\.csv/);
+    await page.click("#busy-stay");
+    assert.ok(await page.isVisible("#run"));
+    await page.setInputFiles("#file", other);
+    await page.waitForSelector("#busy[open]", WAIT);
+    await page.click("#busy-switch");
+    await page.waitForFunction(() => document.querySelector("#report").textContent.includes("small.csv"), null, WAIT);
+    await annotate(page);
+    assert.equal(await page.textContent("#results-title"), "small.csv");
     await close();
   });
 
@@ -255,19 +230,10 @@ describe("without WebGPU", () => {
     await modelReady(page);
     assert.match(await page.textContent("#device-name"), /cannot be used/);
     assert.match(await page.textContent("#device-hint"), /no WebGPU adapter/);
+    await page.click("#device-short");
     await page.selectOption("#device-choice", "cpu");
     await page.waitForFunction(() => /^Processor/.test(document.querySelector("#device-name").textContent), null, WAIT);
     assert.match(page.url(), /device=cpu/);
-    await close();
-  });
-
-  test("works at the width of a phone", async () => {
-    const { page, close } = await open(browser, server.origin, { viewport: { width: 375, height: 740 } });
-    await page.setInputFiles("#file", await smallMatrix());
-    await ended(page);
-    await picture(page, "phone");
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(overflow <= 0, `${overflow} px too wide`);
     await close();
   });
 });
@@ -291,11 +257,9 @@ describe("with WebGPU", () => {
     assert.match(await page.textContent("#device-name"), /^Software WebGPU adapter/);
     const path = await smallMatrix();
     await page.setInputFiles("#file", path);
-    await ended(page);
-    assert.equal(await page.textContent("#error-text"), "");
+    await annotate(page);
     assertSame((await savedTable(page)).rows, annotateNatively(path));
-    await picture(page, "webgpu");
-    assertAllFrom(server.origin, requests);
+    visitor.assertAllFrom(server.origin, requests);
     assert.deepEqual(problems, []);
     await close();
   });

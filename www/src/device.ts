@@ -2,6 +2,8 @@
 
 import { type DeviceChoice, ScDiVa, type ScDiVaError } from "scdiva";
 import { size } from "./format";
+import { chosenModel } from "./models";
+import { openModel } from "./modelstore";
 import { page } from "./page";
 
 const CHOICES: readonly string[] = ["auto", "gpu", "cpu"];
@@ -23,10 +25,13 @@ export function rememberDevice(choice: DeviceChoice): void {
 /** Loads the model and says on the page which device it is on. */
 export async function loadModel(device: DeviceChoice): Promise<ScDiVa> {
   page.deviceName.textContent = "Getting the model ready …";
+  page.deviceShort.textContent = "Getting the model …";
   page.deviceHint.hidden = true;
   try {
+    const name = chosenModel();
     const scdiva = await ScDiVa.load({
       device,
+      ...(name !== null && { model: await openModel(name) }),
       onProgress({ receivedBytes, totalBytes }) {
         const of = totalBytes === undefined ? "" : ` of ${size(totalBytes)}`;
         page.deviceName.textContent = `Getting the model: ${size(receivedBytes)}${of}`;
@@ -36,6 +41,7 @@ export async function loadModel(device: DeviceChoice): Promise<ScDiVa> {
     return scdiva;
   } catch (error) {
     page.deviceName.textContent = device === "gpu" ? "The graphics card cannot be used" : "The model could not be loaded";
+    page.deviceShort.textContent = "Not ready";
     hint((error as ScDiVaError).message, device === "gpu" ? `${WHAT_TO_DO} Or let the processor compute.` : "Reload the page to try again.");
     throw error;
   }
@@ -45,6 +51,7 @@ async function describe(scdiva: ScDiVa, choice: DeviceChoice): Promise<void> {
   const { device, version } = scdiva.info;
   const what = device.kind === "cpu" ? "Processor" : device.gpu?.software ? "Software WebGPU adapter" : "Graphics card";
   page.deviceName.textContent = `${what}: ${device.name}`;
+  page.deviceShort.textContent = device.kind === "cpu" ? "On the processor" : "On the graphics card";
   page.version.textContent = `scdiva ${version}`;
   if (device.kind === "gpu" && device.gpu?.software) {
     hint("This WebGPU adapter computes on the processor, and slower than the processor’s own path does.", "Choose “processor” or “best available”.");

@@ -1,11 +1,12 @@
 // What was found in a matrix, in sentences, and what can be chosen instead.
 
-import type { InputOptions, Inspection, NameList, Species } from "scdiva";
+import type { AnalyseOptions, Inspection, NameList, Species } from "scdiva";
+import { h } from "./dom";
 import { count, percent } from "./format";
 import { page } from "./page";
 
 /** What a visitor says instead of what was found. */
-export type Choices = Pick<InputOptions, "layer" | "species" | "minCounts">;
+export type Choices = Pick<AnalyseOptions, "layer" | "species" | "minCounts"> & { groups?: string | undefined };
 
 /** A number is typed digit by digit, and stepped through. */
 const PAUSE_MS = 700;
@@ -13,14 +14,9 @@ const PAUSE_MS = 700;
 const N_COLUMNS = 8;
 
 export function showFound(found: Inspection, choices: Choices): void {
-  page.report.replaceChildren(
-    ...lines(found).map((line) => {
-      const item = document.createElement("li");
-      item.textContent = line;
-      return item;
-    }),
-  );
-  const { matrices, matrix, recognition, droplets } = found;
+  page.report.replaceChildren(...lines(found).map((line) => h("li", {}, line)));
+  const { matrices, matrix, recognition, droplets, cellColumns } = found;
+  page.foundSummary.textContent = summary(found);
   page.layer.replaceChildren(...matrices.map((name) => new Option(name, name, false, name === matrix)));
   page.layerChoice.hidden = matrices.length < 2;
   page.species.replaceChildren(
@@ -31,14 +27,35 @@ export function showFound(found: Inspection, choices: Choices): void {
   page.species.value = choices.species ?? "";
   page.minCounts.value = String(choices.minCounts ?? droplets?.minCounts ?? "");
   page.minCountsChoice.hidden = !droplets && choices.minCounts === undefined;
+  const groupings = cellColumns.filter(({ kind, nCategories }) => kind === "categories" && (nCategories ?? 0) > 1);
+  page.groups.replaceChildren(new Option("clusters computed here", ""), ...groupings.map(({ name }) => new Option(`column ${name}`, name)));
+  page.groups.value = choices.groups ?? "";
+  page.groupsChoice.hidden = groupings.length === 0;
   page.found.hidden = false;
 }
+
+/** The one sentence that most people need. */
+function summary({ nCells, nGenes, genes, values, droplets }: Inspection): string {
+  const size = `${count(nCells)} cells × ${count(nGenes)} genes`;
+  const parts = [size, values && VALUES[values.kind], genes && `${genes.species}, ${percent(genes.share)} of genes known to the model`];
+  if (droplets) parts.push(`${count(droplets.nDropped)} empty droplets left out`);
+  return parts.filter(Boolean).join(" · ");
+}
+
+const VALUES: Record<NonNullable<Inspection["values"]>["kind"], string> = {
+  counts: "raw counts",
+  "estimated-counts": "estimated counts",
+  "log-counts": "log counts",
+  normalised: "normalised values",
+  "log-normalised": "log-normalised values",
+};
 
 /** Calls `changed` with each choice that is made. */
 export function onChoice(changed: (change: Choices) => void): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   page.layer.addEventListener("change", () => changed({ layer: page.layer.value }));
   page.species.addEventListener("change", () => changed({ species: (page.species.value || undefined) as Species }));
+  page.groups.addEventListener("change", () => changed({ groups: page.groups.value || undefined }));
   page.minCounts.addEventListener("change", () => {
     clearTimeout(timer);
     if (!page.minCounts.reportValidity()) return;

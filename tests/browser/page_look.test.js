@@ -1,0 +1,208 @@
+// How the page looks and behaves: for a screen reader, in light and dark, on a phone, while it computes, and without WebGL.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { launch, open, picture, serve } from "./browser.js";
+import { annotate, ended, lookedAt, modelReady, saved, smallMatrix, WAIT } from "./page_support.js";
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let server;
+let browser;
+let folder;
+before(async () => {
+  server = await serve("www/dist");
+  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+  browser = await launch({ webgpu: false });
+});
+after(async () => {
+  await browser.close();
+  server.stop();
+  await rm(folder, { recursive: true });
+});
+
+/** Serious and critical findings; run outside of the page's own world, since its policy lets no foreign script in. */
+async function findings(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`nothing serious is in the way of a screen reader, ${colorScheme}`, async () => {
+    const { page, close } = await open(browser, server.origin, { colorScheme });
+    await modelReady(page);
+    assert.deepEqual(await findings(page), []);
+    await page.click("#model-short");
+    assert.deepEqual(await findings(page), []);
+    await page.click("#model-short");
+    await page.setInputFiles("#file", await smallMatrix(folder));
+    await lookedAt(page);
+    await page.waitForFunction(() => /^Takes|^Needs/.test(document.querySelector("#estimate").textContent), null, WAIT);
+    assert.deepEqual(await findings(page), []);
+    await annotate(page);
+    await page.waitForSelector("#markers-table", WAIT);
+    await page.waitForSelector(".legend-item", WAIT);
+    assert.deepEqual(await findings(page), []);
+    await close();
+  });
+
+  test(`the start looks as it did, ${colorScheme}`, async () => {
+    const { page, close } = await open(browser, server.origin, { colorScheme, viewport: { width: 800, height: 700 } });
+    await modelReady(page);
+    await page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
+    const now = await page.screenshot({ animations: "disabled" });
+    const path = new URL(`looks/start-${colorScheme}.png`, import.meta.url);
+    if (!existsSync(path)) await writeFile(path, now);
+    const blank = await browser.newPage();
+    const [mean, most] = await blank.evaluate(difference, [now.toString("base64"), (await readFile(path)).toString("base64")]);
+    await blank.close();
+    assert.ok(mean < 4 && most < 90, `differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most; delete ${path.pathname} to take a new one`);
+    await close();
+  });
+}
+
+/** In a page: how two pictures differ in squares of 20 pixels, on average and at most. Letters of another font make little of a difference. */
+async function difference([a, b]) {
+  const squares = async (data) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${data}`;
+    await image.decode();
+    const canvas = new OffscreenCanvas(Math.round(image.width / 20), Math.round(image.height / 20));
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    return context.getImageData(0, 0, canvas.width, canvas.height).data;
+  };
+  const [one, other] = await Promise.all([squares(a), squares(b)]);
+  if (one.length !== other.length) return [255, 255];
+  const differences = Array.from(one, (value, i) => Math.abs(value - other[i]));
+  return [differences.reduce((sum, value) => sum + value, 0) / differences.length, Math.max(...differences)];
+}
+
+test("the page stays smooth while the worker computes", async () => {
+  const { page, close } = await open(browser, server.origin);
+  await modelReady(page);
+  await page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
+  await page.evaluate(() => {
+    globalThis.gaps = [];
+    let last = performance.now();
+    const frame = (now) => {
+      if (document.querySelector("#run").checkVisibility()) globalThis.gaps.push(now - last);
+      last = now;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  });
+  await page.click("#demo");
+  await ended(page);
+  const gaps = (await page.evaluate(() => globalThis.gaps)).sort((a, b) => a - b);
+  const at = (share) => gaps[Math.floor(share * (gaps.length - 1))];
+  console.log(`frames while annotating: ${gaps.length}, ${at(0.5).toFixed(1)} ms at the median, ${at(0.95).toFixed(1)} ms at the 95th percentile, ${at(1).toFixed(0)} ms at most`);
+  assert.ok(gaps.length > 30, `${gaps.length} frames`);
+  assert.ok(at(0.95) < 500, `95th percentile ${at(0.95)} ms`);
+  await close();
+});
+
+test("works at the width of a phone", async () => {
+  const { page, close } = await open(browser, server.origin, { viewport: { width: 390, height: 740 }, hasTouch: true });
+  await page.setInputFiles("#file", await smallMatrix(folder));
+  await annotate(page);
+  await page.waitForSelector("#markers-table", WAIT);
+  await picture(page, "phone");
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${overflow} px too wide`);
+  for (const summary of ["#private-summary", "#model-short", "#device-short"]) {
+    await page.click(summary);
+    const { left, right } = await page.$eval(summary, (chip) => chip.nextElementSibling.getBoundingClientRect());
+    assert.ok(left >= 0 && right <= 390, `${summary}: ${left} to ${right}`);
+  }
+  await close();
+});
+
+test("by keyboard alone: demo, threshold, legend, map", async () => {
+  const { page, close } = await open(browser, server.origin);
+  await modelReady(page);
+  await page.focus("#demo");
+  await page.keyboard.press("Enter");
+  await ended(page);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "results");
+  await page.focus("#threshold");
+  await page.keyboard.press("End");
+  await page.waitForFunction(() => /^100 %: 240 of 240/.test(document.querySelector("#threshold-text").textContent), null, WAIT);
+  await page.keyboard.press("Home");
+  await page.waitForSelector(".legend-item", WAIT);
+  await page.focus(".legend-item");
+  await page.keyboard.press("Space");
+  assert.equal(await page.getAttribute(".legend-item", "aria-pressed"), "false");
+  const where = () => page.$eval(".map-names span:not([hidden])", (name) => name.style.transform);
+  await page.focus(".map-surface");
+  const start = await where();
+  await page.keyboard.press("ArrowRight");
+  assert.notEqual(await where(), start);
+  await page.keyboard.press("0");
+  assert.equal(await where(), start);
+  await close();
+});
+
+/** The map as it is drawn when the browser says that it has this graphics card; `null` is no WebGL at all. */
+async function mapOn(t, card) {
+  const { page, problems, close } = await open(browser, "about:blank", { viewport: { width: 1000, height: 900 } });
+  t.after(close);
+  await page.addInitScript((card) => {
+    const { getContext } = HTMLCanvasElement.prototype;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+      return card === null && kind.startsWith("webgl") ? null : getContext.call(this, kind, ...rest);
+    };
+    const { getParameter } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.getParameter = function (name) {
+      return card !== null && (name === 0x9246 || name === 0x1f01) ? card : getParameter.call(this, name);
+    };
+  }, card);
+  await page.goto(server.origin);
+  await page.setInputFiles("#file", { name: "demo.scdiva", mimeType: "", buffer: await savedDemo() });
+  await page.waitForSelector(".legend-item", WAIT);
+  await page.waitForFunction(() => document.querySelector(".map-surface canvas")?.width > 300, null, WAIT);
+  await page.waitForTimeout(1500);
+  const stage = page.locator(".map-stage");
+  const picture = (await stage.screenshot()).toString("base64");
+  const { x, y, width, height } = await stage.boundingBox();
+  await page.click("#lasso");
+  await page.mouse.move(x + 2, y + 2);
+  await page.mouse.down();
+  for (const corner of [[x + width / 2, y + 2], [x + width / 2, y + height - 2], [x + 2, y + height - 2]]) await page.mouse.move(...corner, { steps: 3 });
+  await page.mouse.up();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  await page.mouse.wheel(0, -400);
+  const selected = await page.textContent("#selection h4");
+  assert.deepEqual(problems, []);
+  return { picture, selected };
+}
+
+let demoFile;
+async function savedDemo() {
+  if (demoFile) return demoFile;
+  const { page, close } = await open(browser, server.origin);
+  await modelReady(page);
+  await page.click("#demo");
+  await ended(page);
+  demoFile = await readFile((await saved(page, "#save-study")).path);
+  await close();
+  return demoFile;
+}
+
+test("the map is the same on a graphics card, on an imitated one, and without WebGL", async (t) => {
+  const ways = [await mapOn(t, "A Graphics Card"), await mapOn(t, "Google SwiftShader"), await mapOn(t, null)];
+  assert.match(ways[0].selected, /^\d+ cells selected$/);
+  for (const { picture, selected } of ways.slice(1)) {
+    assert.equal(selected, ways[0].selected);
+    const blank = await browser.newPage();
+    const [mean, most] = await blank.evaluate(difference, [ways[0].picture, picture]);
+    await blank.close();
+    assert.ok(mean < 3 && most < 90, `differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most`);
+  }
+});

@@ -1,0 +1,149 @@
+// That nothing leaves the machine, that the page works without a network, and models of the visitor's own.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { root } from "../../pkg/test/command.js";
+import { launch, open, picture, serve } from "./browser.js";
+import { annotate, assertAllFrom, ended, modelReady, smallMatrix, WAIT } from "./page_support.js";
+
+let server;
+let browser;
+let folder;
+before(async () => {
+  server = await serve("www/dist");
+  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+  browser = await launch({ webgpu: false });
+});
+after(async () => {
+  await browser.close();
+  server.stop();
+  await rm(folder, { recursive: true });
+});
+
+const kept = (page) => page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
+
+test("after the file is opened nothing is asked for, and the page says so", async () => {
+  const { page, requests, problems, close } = await open(browser, server.origin);
+  await modelReady(page);
+  await kept(page);
+  const before = requests.length;
+  await page.setInputFiles("#file", await smallMatrix(folder));
+  await annotate(page);
+  await page.waitForSelector("#markers-table", WAIT);
+  assert.deepEqual(requests.slice(before).filter((address) => !address.startsWith("blob:")), []);
+  assertAllFrom(server.origin, requests);
+  assert.match(await page.textContent("#requests"), /^\d+ requests so far, all to this site; none since your file was opened\.$/);
+  await page.click("#private-summary");
+  await picture(page, "private");
+  const traces = await page.evaluate(() => [document.cookie, localStorage.length, sessionStorage.length]);
+  assert.deepEqual(traces, ["", 0, 0]);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("the security policy lets nothing out, whoever asks", async () => {
+  const { page, close } = await open(browser, server.origin);
+  let reached = 0;
+  const other = createServer((_, response) => {
+    reached++;
+    response.end();
+  }).listen(0, "127.0.0.1");
+  await once(other, "listening");
+  const elsewhere = `http://127.0.0.1:${other.address().port}/`;
+  const refused = await page.evaluate(async (address) => {
+    const violations = [];
+    addEventListener("securitypolicyviolation", (event) => violations.push(event.effectiveDirective));
+    await fetch(address).catch(() => undefined);
+    navigator.sendBeacon(address, "x");
+    const image = new Image();
+    await new Promise((resolve) => {
+      image.onerror = resolve;
+      image.src = address;
+    });
+    document.body.append(Object.assign(document.createElement("script"), { textContent: "globalThis.inline = true" }));
+    setTimeout("globalThis.evaluated = true");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return { violations, inline: globalThis.inline ?? false, evaluated: globalThis.evaluated ?? false };
+  }, elsewhere);
+  assert.ok(refused.violations.filter((directive) => directive === "connect-src").length >= 2, refused.violations.join());
+  assert.ok(refused.violations.includes("img-src") && refused.violations.some((directive) => directive.startsWith("script-src")), refused.violations.join());
+  assert.ok(!refused.inline && !refused.evaluated);
+  assert.equal(reached, 0);
+  other.close();
+  await close();
+});
+
+test("without a network it loads again, and annotates", async () => {
+  const { page, problems, close } = await open(browser, server.origin);
+  await modelReady(page);
+  await kept(page);
+  assert.match(await page.textContent("#offline"), /^Works offline now/);
+  await page.context().setOffline(true);
+  await page.reload();
+  await modelReady(page);
+  assert.match(await page.textContent("#device-name"), /^Processor: /);
+  await page.click("#demo");
+  await ended(page);
+  assert.match(await page.textContent("#summary"), /240 cells, 8 cell types/);
+  assert.deepEqual(problems, []);
+  await close();
+});
+
+test("a model of one's own is kept, checked when it is loaded, and removed", async () => {
+  const { page, close } = await open(browser, server.origin);
+  const mine = join(folder, "mymodel");
+  await cp(join(root, "models/mini"), mine, { recursive: true });
+  await page.click("#model-short");
+  await page.setInputFiles("#model-folder", mine);
+  await page.waitForFunction(() => /mymodel is stored/.test(document.querySelector("#model-status").textContent), null, WAIT);
+  await modelReady(page);
+  assert.match(page.url(), /model=mymodel/);
+  assert.match(await page.textContent("#models"), /mymodel.*SHA-256 of the weights [0-9a-f]{12}/);
+  await picture(page, "models");
+  await page.reload();
+  await modelReady(page);
+  assert.equal(await page.textContent("#model-short"), "Model: mymodel");
+  await page.setInputFiles("#file", await smallMatrix(folder));
+  await annotate(page);
+  assert.match(await page.textContent("#methods-text"), /SHA-256 of the model [0-9a-f]{16}/);
+
+  await page.evaluate(async () => {
+    const place = await (await (await navigator.storage.getDirectory()).getDirectoryHandle("models")).getDirectoryHandle("mymodel");
+    const file = await (await place.getFileHandle("model.safetensors")).createWritable({ keepExistingData: true });
+    await file.write({ type: "write", position: 5000, data: new Uint8Array([1, 2, 3]) });
+    await file.close();
+  });
+  await page.reload();
+  await modelReady(page);
+  assert.match(await page.textContent("#device-name"), /could not be loaded/);
+  assert.match(await page.textContent("#device-hint"), /mymodel\/model\.safetensors: SHA-256 [0-9a-f]{64}; wanted [0-9a-f]{64}/);
+
+  await page.click("#model-short");
+  await page.click("text=Remove");
+  await page.waitForFunction(() => document.querySelector("#model-short").textContent === "Model: mini", null, WAIT);
+  await page.waitForFunction(() => /^Processor/.test(document.querySelector("#device-name").textContent), null, WAIT);
+  assert.doesNotMatch(page.url(), /model=/);
+
+  await rm(join(mine, "vocab.tsv"));
+  await page.setInputFiles("#model-folder", mine);
+  await page.waitForFunction(() => /mymodel: no model; its folder lacks vocab\.tsv/.test(document.querySelector("#model-status").textContent), null, WAIT);
+  await close();
+});
+
+test("the first view is small", async () => {
+  const dist = join(root, "www/dist");
+  const html = await readFile(join(dist, "index.html"), "utf8");
+  const names = [...html.matchAll(/(?:src|href)="(?:\.\/)?([^"#:]+\.(?:js|css|svg))"/g)].map(([, name]) => name);
+  assert.ok(names.some((name) => name.endsWith(".js")) && names.some((name) => name.endsWith(".css")), names.join());
+  const worker = (await readdir(join(dist, "assets"))).find((name) => name.startsWith("worker-"));
+  const sizes = await Promise.all(["index.html", ...names, `assets/${worker}`].map(async (name) => gzipSync(await readFile(join(dist, name))).length));
+  const total = sizes.reduce((a, b) => a + b);
+  console.log(`first view: ${Math.round(total / 1000)} kB after gzip, before the module and the model`);
+  assert.ok(total < 300_000, `${total} bytes`);
+});

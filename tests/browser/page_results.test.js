@@ -1,0 +1,212 @@
+// What can be done with the results: colours, lasso, threshold, figures, exports; and an analysis opened again.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { demo, root } from "../../pkg/test/command.js";
+import { launch, open, picture, serve } from "./browser.js";
+import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+
+const PYTHON = join(root, "target/python/bin/python");
+let server;
+let browser;
+let folder;
+/** The page with the demo's results, which the tests share. */
+let page;
+let problems;
+before(async () => {
+  server = await serve("www/dist");
+  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+  browser = await launch({ webgpu: false });
+  ({ page, problems } = await open(browser, server.origin, { viewport: { width: 1280, height: 900 } }));
+  await modelReady(page);
+  await page.click("#demo");
+  await ended(page);
+  await page.waitForSelector("#markers-table", WAIT);
+});
+after(async () => {
+  await browser.close();
+  server.stop();
+  await rm(folder, { recursive: true });
+});
+
+const legendTitle = () => page.textContent(".map-side h4");
+const legendCounts = () => page.$$eval(".legend-item .number", (items) => items.map((item) => Number(item.textContent)));
+
+test("the map is coloured by label, numbers, a column, and a typed gene", async () => {
+  await page.waitForSelector(".legend-item", WAIT);
+  assert.equal(await legendTitle(), "Cell type");
+  assert.equal((await legendCounts()).reduce((a, b) => a + b), 240);
+  for (const [by, title] of [["probability", /Probability/], ["mitochondrial", /Mitochondrial share/], ["cluster", /Cluster/], ["column:simulated_from", /simulated_from/]]) {
+    await page.selectOption("#colour-by", by);
+    await page.waitForFunction((title) => new RegExp(title).test(document.querySelector(".map-side h4").textContent), title.source, WAIT);
+  }
+  await page.fill("#gene", "ms4a1");
+  await page.press("#gene", "Enter");
+  await page.waitForFunction(() => /MS4A1, log-normalised/.test(document.querySelector(".map-side h4").textContent), null, WAIT);
+  await picture(page, "gene");
+  await page.fill("#gene", "NOSUCHGENE");
+  await page.press("#gene", "Enter");
+  assert.match(await page.$eval("#gene", (input) => input.validationMessage), /NOSUCHGENE: no gene of this file/);
+  assert.equal(await legendTitle(), "MS4A1, log-normalised");
+  await page.fill("#gene", "");
+  await page.selectOption("#colour-by", "label");
+  await page.waitForSelector(".legend-item", WAIT);
+});
+
+test("a click in the legend hides a type, and another shows it again", async () => {
+  const item = page.locator(".legend-item").first();
+  await item.click();
+  assert.equal(await item.getAttribute("aria-pressed"), "false");
+  const group = await item.getAttribute("data-group");
+  assert.ok(await page.isHidden(`.map-names [data-group="${group}"]`));
+  await item.click();
+  assert.equal(await item.getAttribute("aria-pressed"), "true");
+});
+
+test("a lasso counts what it holds, and finds what sets it apart", async () => {
+  const { x, y, width, height } = await page.locator(".map-stage").boundingBox();
+  const draw = async (corners) => {
+    await page.click("#lasso");
+    await page.mouse.move(...corners[0]);
+    await page.mouse.down();
+    for (const corner of corners.slice(1)) await page.mouse.move(...corner, { steps: 4 });
+    await page.mouse.up();
+  };
+  const [left, right, top, bottom] = [x + 2, x + width - 2, y + 2, y + height - 2];
+  await draw([[left, top], [right, top], [right, bottom], [left, bottom]]);
+  assert.match(await page.textContent("#selection h4"), /^240 cells selected/);
+  await page.locator(".map-names [data-group]", { hasText: /^NK$/ }).evaluate((name) => name.getBoundingClientRect()).then(async (box) => {
+    const [cx, cy] = [box.x + box.width / 2, box.y + box.height / 2];
+    await draw([[cx - 40, cy - 40], [cx + 40, cy - 40], [cx + 40, cy + 40], [cx - 40, cy + 40]]);
+  });
+  assert.match(await page.textContent("#selection-types"), /^NK \d+ \(\d+ %\)/);
+  await page.waitForSelector("#selection-markers .gene-chip", WAIT);
+  const genes = await page.$$eval("#selection-markers .gene-chip", (chips) => chips.map((chip) => chip.textContent));
+  assert.ok(genes.includes("NKG7") || genes.includes("GNLY"), genes.join());
+  await picture(page, "lasso");
+  await page.click("text=Clear selection");
+  assert.ok(await page.isHidden("#selection"));
+});
+
+test("the threshold leaves cells unassigned, in counts, table and CSV alike", async () => {
+  await page.$eval("#threshold", (slider) => {
+    slider.value = "0.97";
+    slider.dispatchEvent(new Event("input"));
+  });
+  await page.waitForFunction(() => /^97 %: [1-9]\d* of 240 cells unassigned/.test(document.querySelector("#threshold-text").textContent), null, WAIT);
+  const said = Number((await page.textContent("#threshold-text")).match(/: (\d+) of/)[1]);
+  const { rows } = await savedTable(page);
+  assert.equal(rows.filter(({ label }) => label === "unassigned").length, said);
+  assert.equal(rows.filter(({ probability }) => probability < 0.97).length, said);
+  assert.match(await page.textContent("#types tbody"), new RegExp(`unassigned${said}`));
+  assert.match(await page.textContent("#methods-text"), /below 0\.97 were left unassigned/);
+  await page.selectOption("#labelling", "voted");
+  await page.waitForFunction(() => /without a vote/.test(document.querySelector("#threshold-text").textContent), null, WAIT);
+  await page.selectOption("#labelling", "own");
+  await page.$eval("#threshold", (slider) => {
+    slider.value = "0";
+    slider.dispatchEvent(new Event("input"));
+  });
+  await page.waitForFunction(() => /: 0 of 240/.test(document.querySelector("#threshold-text").textContent), null, WAIT);
+});
+
+test("genes found stand beside genes expected, and figures say what they show", async () => {
+  const row = await page.locator("#markers-table tbody tr", { hasText: /^NK/ }).textContent();
+  assert.match(row, /NKG7.*KLRD1/);
+  assert.ok((await page.locator("#markers-table .gene-chip.known").count()) > 8);
+  const figures = await page.$$eval(".figure-drawing svg", (drawings) => drawings.map((drawing) => drawing.getAttribute("aria-label")));
+  assert.deepEqual(figures.map((says) => says.split(":")[0]), [
+    "Dot plot",
+    "Share of each cell type by simulated_from",
+    "Genes seen in a cell",
+    "Counts of a cell",
+    "Mitochondrial share",
+  ]);
+  const link = page.locator("#types a.id").first();
+  assert.match(await link.getAttribute("href"), /^https:\/\/www\.ebi\.ac\.uk\/ols4\/.*CL%3A\d{7}$/);
+  assert.equal(await link.getAttribute("rel"), "noreferrer");
+});
+
+test("every figure is saved as PNG and as SVG", async () => {
+  for (const [button, name] of [["#save-map-png", "umap.png"], ["#markers .save-figure button:nth-of-type(1)", "markers.png"], ["#composition .save-figure button:nth-of-type(1)", "composition.png"]]) {
+    const file = await saved(page, button);
+    assert.equal(file.name, `pbmc_simulated.${name}`);
+    const bytes = await readFile(file.path);
+    assert.equal(bytes.subarray(1, 4).toString(), "PNG");
+    assert.ok(bytes.readUInt32BE(16) > 1000 && bytes.length > 5000, `${name}: ${bytes.readUInt32BE(16)} wide, ${bytes.length} bytes`);
+  }
+  for (const [button, wanted] of [["#save-map-svg", /CD14 Mono.*240 cells of/s], ["#markers .save-figure button:nth-of-type(2)", /NKG7/]]) {
+    const text = await readFile((await saved(page, button)).path, "utf8");
+    assert.ok(text.startsWith("<svg ") && text.includes('xmlns="http://www.w3.org/2000/svg"') && wanted.test(text), `${button}: ${text.slice(0, 200)}`);
+    const isWhole = await page.evaluate((text) => !new DOMParser().parseFromString(text, "image/svg+xml").querySelector("parsererror"), text);
+    assert.ok(isWhole);
+  }
+});
+
+test("anndata opens the saved .h5ad and finds the table's answers in it", { skip: existsSync(PYTHON) ? false : "no Python environment: cargo xtask test setup" }, async () => {
+  const table = await saved(page, "#save");
+  const file = await saved(page, "#save-h5ad");
+  assert.equal(file.name, "pbmc_simulated.scdiva.h5ad");
+  const program = [
+    "import sys, anndata, pandas as pd",
+    "before, after, csv = anndata.read_h5ad(sys.argv[1]), anndata.read_h5ad(sys.argv[2]), pd.read_csv(sys.argv[3], index_col='cell')",
+    "assert list(after.obs_names) == list(csv.index) and after.shape == before.shape",
+    "assert (after.X != before.X).sum() == 0 and list(after.obs['simulated_from']) == list(before.obs['simulated_from'])",
+    "assert list(after.obs['scdiva_cell_type'].astype(str)) == list(csv['label'])",
+    "assert abs(after.obs['scdiva_confidence'] - csv['probability']).max() < 1e-6",
+    "assert after.obsm['X_scdiva_umap'].shape == (240, 2)",
+  ].join("\n");
+  execFileSync(PYTHON, ["-c", program, demo, file.path, table.path], { stdio: ["ignore", "inherit", "inherit"] });
+});
+
+test("the saved .h5ad opens again, and its own map and groups can be used", async () => {
+  const file = await saved(page, "#save-h5ad");
+  const other = await open(browser, server.origin);
+  await other.page.setInputFiles("#file", { name: "again.h5ad", mimeType: "", buffer: await readFile(file.path) });
+  await lookedAt(other.page);
+  await other.page.selectOption("#groups", "scdiva_cell_type");
+  await annotate(other.page);
+  assert.match(await other.page.textContent("#methods-text"), /Cells of each value of scdiva_cell_type \(8 groups\) voted/);
+  await other.page.waitForSelector(".legend-item", WAIT);
+  const where = () => other.page.$eval('.map-names [data-group="0"]', (name) => name.style.transform);
+  const before = await where();
+  await other.page.selectOption("#layout", "X_scdiva_umap");
+  await other.page.waitForTimeout(2000);
+  assert.equal(await where(), before, "the file's map is the one computed before, and the same computation gives it again");
+  await other.page.selectOption("#colour-by", "column:simulated_from");
+  await other.page.waitForFunction(() => document.querySelector(".map-side h4").textContent === "simulated_from", null, WAIT);
+  assert.deepEqual(other.problems, []);
+  await other.close();
+});
+
+test("the analysis is saved as one file and opened again, without the matrix", async () => {
+  const file = await saved(page, "#save-study");
+  assert.equal(file.name, "pbmc_simulated.scdiva");
+  const types = await page.$eval("#types tbody", (body) => body.textContent);
+  const methods = await page.textContent("#methods-text");
+  const other = await open(browser, server.origin);
+  await other.page.setInputFiles("#file", { name: file.name, mimeType: "", buffer: await readFile(file.path) });
+  await ended(other.page);
+  assert.equal(await other.page.textContent("#results-title"), "pbmc_simulated.h5ad");
+  assert.equal(await other.page.$eval("#types tbody", (body) => body.textContent), types);
+  assert.equal(await other.page.textContent("#methods-text"), methods);
+  await other.page.waitForSelector("#markers-table", WAIT);
+  // The gene that was asked for before was kept; another needs the matrix.
+  await other.page.fill("#gene", "MS4A1");
+  await other.page.press("#gene", "Enter");
+  await other.page.waitForFunction(() => /MS4A1/.test(document.querySelector(".map-side h4").textContent), null, WAIT);
+  await other.page.fill("#gene", "CD3E");
+  await other.page.press("#gene", "Enter");
+  assert.match(await other.page.$eval("#gene", (input) => input.validationMessage), /not among the genes kept/);
+  assert.ok(await other.page.isDisabled("#save-h5ad"));
+  assert.match(await other.page.textContent("#take-home"), /open it again/);
+  await picture(other.page, "reopened");
+  await other.close();
+});
+
+test("nothing of all this was an error to the browser", () => assert.deepEqual(problems, []));

@@ -1,0 +1,72 @@
+// A run while it runs: which stage, how far, how fast, on what, and what was found so far.
+
+import type { AnalysisProgress, AnnotationBatch } from "scdiva";
+import { h } from "./dom";
+import { count, duration, percent, speed } from "./format";
+import { page } from "./page";
+import { categorical } from "./palette";
+
+const STAGES: [AnalysisProgress["stage"], string][] = [
+  ["read", "Read"],
+  ["annotate", "Name cells"],
+  ["neighbours", "Find similar cells"],
+  ["clusters", "Cluster and vote"],
+  ["umap", "Draw the map"],
+];
+/** So many types are shown while they come. */
+const N_LIVE = 8;
+/** The counts change with every batch; the eye, and a screen reader, need not. */
+const EVERY_MS = 150;
+
+export class RunProgress {
+  readonly #device: string;
+  #counts = new Map<number, number>();
+  #nCells = 0;
+  #nNamed = 0;
+  #shownAt = 0;
+
+  constructor(name: string, device: string) {
+    this.#device = device;
+    page.runTitle.textContent = `Annotating ${name}`;
+    page.progress.removeAttribute("value");
+    page.progressText.textContent = "Reading …";
+    page.live.replaceChildren();
+    page.stages.replaceChildren(...STAGES.map(([stage, text]) => h("li", { data: { stage } }, text)));
+    page.run.hidden = false;
+    this.#mark("read");
+  }
+
+  show({ stage, nDone, nCells, cellsPerSecond, secondsLeft }: AnalysisProgress): void {
+    this.#mark(stage);
+    this.#nCells = Math.max(this.#nCells, nCells);
+    if (nDone > 0) page.progress.value = nDone / nCells;
+    else page.progress.removeAttribute("value");
+    const parts = stage === "annotate" || nDone > 0 ? [`${count(nDone)} of ${count(nCells)} cells`] : [`${count(this.#nCells)} cells`];
+    if (secondsLeft !== undefined && nDone > 0) parts.push(`${speed(cellsPerSecond)} cells/s`, `${duration(secondsLeft)} left`);
+    page.progressText.textContent = [...parts, this.#device].join(" · ");
+  }
+
+  batch({ label, labels }: AnnotationBatch): void {
+    for (const code of label) this.#counts.set(code, (this.#counts.get(code) ?? 0) + 1);
+    this.#nNamed += label.length;
+    if (performance.now() - this.#shownAt < EVERY_MS) return;
+    this.#shownAt = performance.now();
+    const best = [...this.#counts].filter(([code]) => code >= 0).sort((a, b) => b[1] - a[1]);
+    page.live.replaceChildren(
+      ...best.slice(0, N_LIVE).map(([code, n]) => {
+        const bar = h("span", { className: "live-bar", colour: categorical(code) });
+        bar.style.inlineSize = percent(n / this.#nNamed).replace(" ", "");
+        return h("li", {}, h("span", { className: "live-name" }, labels[code]), h("span", { className: "live-track" }, bar), h("span", { className: "number" }, count(n)));
+      }),
+    );
+  }
+
+  #mark(stage: string): void {
+    const at = STAGES.findIndex(([name]) => name === stage);
+    [...page.stages.children].forEach((item, i) => {
+      item.className = i < at ? "done" : i === at ? "now" : "";
+      if (i === at) item.setAttribute("aria-current", "step");
+      else item.removeAttribute("aria-current");
+    });
+  }
+}

@@ -1,0 +1,83 @@
+// Which types make up each sample, or each value of any other column of the file.
+
+import { h, s, select } from "../dom";
+import { count, percent } from "../format";
+import type { Theme } from "../palette";
+import { ranked, type View } from "../view";
+import { FONT, type Figure, panel, shown } from "./panel";
+
+/** Bars of more values than this say nothing. */
+const N_BARS = 40;
+const LIKELY = /sample|donor|batch|patient|orig\.?ident|library|condition|individual/i;
+
+export function compositionPanel(view: View): HTMLElement | false {
+  const { cellColumns } = view.study.answers.inspection;
+  const usable = cellColumns.filter(
+    ({ kind, nCategories, name }) => kind === "categories" && (nCategories ?? 0) <= 400 && (view.study.isLive || view.study.kept.columns.has(name)),
+  );
+  if (usable.length === 0) return false;
+  let column = (usable.find(({ name, nCategories }) => LIKELY.test(name) && nCategories !== 1) ?? usable.find(({ nCategories }) => nCategories !== 1) ?? usable[0])?.name as string;
+  const content = h("div", { className: "stack" });
+  const fill = async () => {
+    try {
+      const figure = await barsFigure(view, column);
+      content.replaceChildren(shown(figure));
+    } catch (error) {
+      content.replaceChildren(h("p", { className: "hint" }, error instanceof Error ? error.message : String(error)));
+    }
+  };
+  const by = select("Composition by", usable.map(({ name, nCategories }): [string, string] => [name, `${name} (${count(nCategories ?? 0)})`]), (value) => {
+    column = value;
+    void fill();
+  });
+  by.id = "composition-by";
+  by.value = column;
+  view.on("groups", () => void fill());
+  queueMicrotask(() => void fill());
+  return panel("composition", "Composition", h("div", { className: "controls" }, h("label", {}, "By ", by)), content);
+}
+
+const [LEFT, WIDTH, BAR] = [170, 520, 22];
+
+async function barsFigure(view: View, name: string): Promise<Figure> {
+  const column = await view.study.column(name);
+  if (column.kind !== "categories") throw new Error(`${name}: holds numbers`);
+  const { groups, study } = view;
+  const n = groups.names.length;
+  const counts = new Uint32Array(n * column.categories.length);
+  column.codes.forEach((value, cell) => {
+    if (value >= 0) (counts[value * n + (groups.codes[cell] as number)] as number)++;
+  });
+  const totals = column.categories.map((_, i) => counts.subarray(i * n, (i + 1) * n).reduce((a, b) => a + b, 0));
+  const bars = [...totals.keys()].filter((i) => totals[i]).slice(0, N_BARS);
+  const types = ranked(groups, study.answers.labels.length);
+  const keyLines = Math.ceil(types.length / 4);
+  const [width, height] = [LEFT + WIDTH + 70, 12 + BAR * bars.length + 24 + 20 * keyLines];
+  const draw = (theme: Theme) => {
+    const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT, "font-size": 12, fill: theme.text });
+    svg.append(s("rect", { width, height, fill: theme.ground }));
+    bars.forEach((value, line) => {
+      const y = 8 + BAR * line;
+      const category = column.categories[value] as string;
+      svg.append(s("text", { x: LEFT - 10, y: y + 13, "text-anchor": "end" }, clipped(category)));
+      let x = LEFT;
+      for (const type of types) {
+        const share = (counts[value * n + type] as number) / (totals[value] as number);
+        if (share === 0) continue;
+        const piece = s("rect", { x, y, width: share * WIDTH, height: BAR - 5, fill: groups.colours[type] as string });
+        piece.append(s("title", {}, `${category}: ${groups.names[type]} ${percent(share)}`));
+        svg.append(piece);
+        x += share * WIDTH;
+      }
+      svg.append(s("text", { x: LEFT + WIDTH + 8, y: y + 13, fill: theme.quiet }, count(totals[value] as number)));
+    });
+    types.forEach((type, i) => {
+      const [x, y] = [LEFT + (i % 4) * 140, 8 + BAR * bars.length + 24 + 20 * Math.floor(i / 4)];
+      svg.append(s("rect", { x, y: y - 9, width: 10, height: 10, rx: 2, fill: groups.colours[type] as string }), s("text", { x: x + 15, y }, groups.names[type]));
+    });
+    return svg;
+  };
+  return { name: `${study.stem}.composition`, says: `Share of each cell type by ${name}`, draw };
+}
+
+const clipped = (text: string): string => (text.length > 24 ? `${text.slice(0, 23)}…` : text);

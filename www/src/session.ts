@@ -1,0 +1,222 @@
+// One matrix on the page, from what was found in it to its results.
+
+import type { AnalyseOptions, Analysis, Inspection, MatrixInput, ScDiVa } from "scdiva";
+import { estimateText, trySpeed } from "./estimate";
+import { isCancelled, showError, Unusable } from "./failure";
+import { count } from "./format";
+import { type Choices, showFound } from "./found";
+import type { Matrix } from "./input";
+import { fileOpened } from "./offline";
+import { page } from "./page";
+import { RunProgress } from "./progress";
+import { chosenHead, learn, offerReference } from "./reference";
+import { showResults } from "./results/results";
+import { answersOf, meansOf, Study } from "./study";
+import { openStudy } from "./studyfile";
+
+export class Session {
+  readonly name: string;
+  readonly #matrix: Matrix;
+  readonly #model: () => Promise<ScDiVa>;
+  #input: MatrixInput | undefined;
+  #found: Inspection | undefined;
+  #choices: Choices = {};
+  #study: Study | undefined;
+  /** Of whatever is under way: a look, a trial of the speed, a run. */
+  #work = new AbortController();
+  #isRunning = false;
+
+  constructor(matrix: Matrix, model: () => Promise<ScDiVa>) {
+    this.name = matrix.name;
+    this.#matrix = matrix;
+    this.#model = model;
+    for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
+    page.report.replaceChildren();
+    document.body.classList.add("working");
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  /** Looks at the matrix with the choices made so far, and says what was found; and how long it would take, unless it starts at once. */
+  async look(startsAtOnce = false): Promise<void> {
+    const signal = this.#begin();
+    page.status.textContent = `Reading ${this.name} …`;
+    page.found.classList.add("looking");
+    try {
+      const scdiva = await this.#model();
+      if (!this.#input) {
+        this.#input = await this.#matrix.input(signal);
+        // The part that draws the map is asked for before, not while the file is open.
+        await import("./results/map");
+        fileOpened();
+      }
+      const { groups: _, ...choices } = this.#choices;
+      this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...choices, name: this.name, signal }));
+      offerReference(this.#found, scdiva);
+      if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
+    } catch (error) {
+      if (!signal.aborted && !isCancelled(error)) showError(error);
+    } finally {
+      page.found.classList.remove("looking");
+    }
+  }
+
+  /** Says whether the matrix can be annotated. */
+  #show(found: Inspection): boolean {
+    showFound(found, this.#choices);
+    page.foundDetails.open = true;
+    page.go.hidden = found.problem !== null;
+    page.annotate.textContent = `Annotate ${count(found.nCells)} cells`;
+    page.status.textContent = page.foundSummary.textContent;
+    if (found.problem !== null) showError(new Unusable(found.problem));
+    else page.annotate.focus({ preventScroll: true });
+    return found.problem === null;
+  }
+
+  async #try(found: Inspection, scdiva: ScDiVa): Promise<void> {
+    const { signal } = this.#work;
+    const { groups: _, ...choices } = this.#choices;
+    page.estimate.textContent = "Measuring the speed on the first cells …";
+    // What is wrong, if anything, the run itself will say.
+    const cellsPerSecond = await trySpeed(scdiva, this.#input as MatrixInput, { ...choices, name: this.name }, signal).catch(() => undefined);
+    if (!signal.aborted) page.estimate.textContent = estimateText(found, scdiva.info, cellsPerSecond);
+  }
+
+  /** Shows an analysis that was saved on this page. */
+  async reopen(): Promise<void> {
+    const signal = this.#begin();
+    try {
+      const file = (await this.#matrix.input(signal)) as Blob;
+      const { study, look } = await openStudy(file, this.name);
+      if (signal.aborted) return;
+      showResults(study, look);
+      page.status.textContent = `${study.answers.name}: a saved analysis of ${count(study.answers.cells.length)} cells.`;
+      page.results.focus({ preventScroll: true });
+    } catch (error) {
+      if (!signal.aborted) showError(error);
+    }
+  }
+
+  /** Another choice: the matrix is looked at again. The focus stays where the choice was made, so what came of it is said. */
+  async choose(change: Choices): Promise<void> {
+    this.#choices = { ...this.#choices, ...change };
+    const { activeElement } = document;
+    await this.look();
+    if (activeElement instanceof HTMLElement) activeElement.focus({ preventScroll: true });
+  }
+
+  /** Annotates all cells and shows what came of it. */
+  async annotate(): Promise<void> {
+    if (!this.#found || this.#found.problem !== null || this.#isRunning) return;
+    const signal = this.#begin();
+    this.#isRunning = true;
+    this.#study?.dispose();
+    for (const part of [page.results, page.go, page.error]) part.hidden = true;
+    for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = true;
+    page.status.textContent = `Annotating ${this.name} …`;
+    const start = performance.now();
+    try {
+      const scdiva = await this.#model();
+      const { groups } = this.#choices;
+      const analysis = await untilAborted(signal, this.#analyse(scdiva, signal));
+      const means = meansOf(scdiva.info, groups ?? null, (performance.now() - start) / 1000);
+      this.#study = new Study(answersOf(analysis), means, analysis);
+      page.run.hidden = true;
+      showResults(this.#study);
+      page.results.focus({ preventScroll: true });
+      page.results.scrollIntoView({ block: "start" });
+      page.status.textContent = `${this.name}: ${count(analysis.cells.length)} cells annotated.`;
+      page.annotate.textContent = "Annotate again";
+      page.estimate.textContent = "";
+      page.foundDetails.open = false;
+    } catch (error) {
+      if (!signal.aborted && !isCancelled(error)) showError(error);
+    } finally {
+      this.#isRunning = false;
+      // Unless another matrix took its place.
+      if (signal === this.#work.signal) {
+        page.run.hidden = true;
+        page.go.hidden = false;
+        for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = false;
+      }
+    }
+  }
+
+  #analyse(scdiva: ScDiVa, signal: AbortSignal): Promise<Analysis> {
+    const progress = new RunProgress(this.name, place(scdiva));
+    page.cancel.focus({ preventScroll: true });
+    const { groups, ...choices } = this.#choices;
+    const options: AnalyseOptions = {
+      ...choices,
+      name: this.name,
+      signal,
+      onProgress: (step) => signal.aborted || progress.show(step),
+      onBatch: (batch) => signal.aborted || progress.batch(batch),
+    };
+    if (groups !== undefined) options.groups = groups;
+    const head = chosenHead();
+    if (head !== undefined) options.head = head;
+    return scdiva.analyse(this.#input as MatrixInput, options);
+  }
+
+  /** Teaches the model the types of this file. */
+  async learn(): Promise<void> {
+    if (!this.#input || this.#isRunning) return;
+    const signal = this.#begin();
+    const { groups: _, ...choices } = this.#choices;
+    page.referenceLearn.disabled = true;
+    try {
+      await untilAborted(signal, learn(await this.#model(), this.#input, { ...choices, signal }));
+    } catch (error) {
+      page.referenceStatus.textContent = "";
+      if (!signal.aborted && !isCancelled(error)) showError(error);
+    } finally {
+      page.referenceLearn.disabled = false;
+    }
+  }
+
+  /** Stops what runs; the matrix stays, and can be annotated again. */
+  cancel(): void {
+    this.#work.abort();
+    page.run.hidden = true;
+    page.go.hidden = false;
+    page.status.textContent = "Cancelled.";
+    page.estimate.textContent = "Cancelled. Nothing was kept; it can be started again.";
+    page.annotate.focus();
+  }
+
+  /** The model or its device is another: what stands on the page was the old one's. A reopened analysis needs none, and stays. */
+  async renew(): Promise<void> {
+    if (!this.#input) return;
+    this.close();
+    page.run.hidden = true;
+    page.results.hidden = true;
+    await this.look();
+  }
+
+  /** Another matrix takes its place. */
+  close(): void {
+    this.#work.abort();
+    this.#study?.dispose();
+  }
+
+  #begin(): AbortSignal {
+    this.#work.abort();
+    this.#work = new AbortController();
+    page.error.hidden = true;
+    return this.#work.signal;
+  }
+}
+
+/** Where it is computed, in words. */
+function place({ info: { device } }: ScDiVa): string {
+  return device.kind === "cpu" ? "on the processor" : `on ${device.name}`;
+}
+
+/** The page is free at once, also while the worker ends its last batch. */
+function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+  return Promise.race([work, aborted]);
+}

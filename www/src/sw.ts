@@ -1,0 +1,46 @@
+// The service worker: keeps every file of the page, so that it works without a network. Its list of files is filled in by the build
+// (`sw.plugin.js`); its text changes with any of them, so that a new page replaces an old one as a whole.
+
+const worker = self as unknown as ServiceWorkerGlobalScope;
+/** Of the files below. */
+declare const VERSION: string;
+declare const FILES: string[];
+
+const CACHE = `scdiva ${VERSION}`;
+
+worker.addEventListener("install", (event) => {
+  event.waitUntil(keepAll().then(() => worker.skipWaiting()));
+});
+
+worker.addEventListener("activate", (event) => {
+  event.waitUntil(
+    (async () => {
+      for (const name of await caches.keys()) if (name.startsWith("scdiva ") && name !== CACHE) await caches.delete(name);
+      await worker.clients.claim();
+    })(),
+  );
+});
+
+worker.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method !== "GET" || new URL(request.url).origin !== worker.location.origin) return;
+  event.respondWith(answer(request));
+  if (request.mode !== "navigate") event.waitUntil(tell(request.url));
+});
+
+async function keepAll(): Promise<void> {
+  const cache = await caches.open(CACHE);
+  await cache.addAll(FILES);
+}
+
+async function answer(request: Request): Promise<Response> {
+  const cache = await caches.open(CACHE);
+  // The address may carry `?device=…`.
+  const kept = await cache.match(request.mode === "navigate" ? "./" : request, { ignoreSearch: true });
+  return kept ?? fetch(request);
+}
+
+/** The page counts what its worker asks for, too, which it cannot see by itself. */
+async function tell(address: string): Promise<void> {
+  for (const client of await worker.clients.matchAll()) client.postMessage({ request: address });
+}
