@@ -161,7 +161,7 @@ impl WasmToolchain {
         let cargo = cargo(&[
             subcommand,
             "--lib",
-            "--release",
+            "--profile=wasm",
             "--target",
             WASM,
             "--target-dir",

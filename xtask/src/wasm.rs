@@ -38,7 +38,7 @@ const NO_INLINING: [&str; 3] = [
 pub(crate) fn package() -> Result<()> {
     setup::npm_packages()?;
     WasmToolchain::find()?.cargo("build", "")?.run()?;
-    let compiled = format!("{WASM_TARGET_DIR}/{WASM}/release/scdiva.wasm");
+    let compiled = format!("{WASM_TARGET_DIR}/{WASM}/wasm/scdiva.wasm");
     recreate(OUTPUT)?;
     cargo(&[
         "run",
