@@ -50,7 +50,7 @@ def main() -> None:
         elif step == "calibrate":
             from .calibrate import calibrate
 
-            calibrate(config, arguments.run)
+            calibrate(config, arguments.data, arguments.run)
         elif step == "export":
             from .export import export
 

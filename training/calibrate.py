@@ -16,61 +16,71 @@ LOST = (0.01, 0.02, 0.05, 0.1, 0.2)
 TISSUE = "blood"  # of the folds' cells of blood types
 
 
-def calibrate(config: Config, run: Path) -> None:
+def calibrate(config: Config, data: Path, run: Path) -> None:
     """Write `run/calibration.json`: temperature, least probability, and the trade-off between cells lost and strangers found.
 
-    All of it from cells that no fold was trained on. The temperature makes the probabilities of studies that were left out as
-    likely as it can. The rule is the probability; the other rules are there to be compared.
+    The temperature makes the probabilities of studies that were not trained on as likely as it can: those that a fold left out, by
+    that fold's model, and the check sets, by the model itself. At the least probability, those studies lose a share of
+    `MOST_LOST` of their cells on average.
     """
-    from .folds import Fold
+    from .folds import Fold, final_answers
 
     if not config.folds:
         (run / CALIBRATION).write_text(json.dumps({"temperature": 1.0, "min_probability": 0.0}) + "\n")
         print("no [[folds]]: probabilities stay as they are, and every cell gets a label")
         return
-    names = np.array([label.name for label in config.labels])
-    studies = [(fold, Fold.load(run, fold)) for fold in config.folds if fold.without_set]
-    logits, truth = [], []
-    for fold, answer in studies:
-        mine = answer.source == fold.without_set
-        logits.append(of_tissue(answer.logits[mine], config, TISSUE))
-        truth.append(np.searchsorted(np.sort(names), answer.truth[mine]))
-        truth[-1] = np.argsort(names)[truth[-1]]
-    temperature = fit_temperature(logits, truth)
-    errors = {}
-    for (fold, _), one, right in zip(studies, logits, truth, strict=True):
-        errors[fold.without_set] = [
-            calibration_error(softmax(one / t).max(1), one.argmax(1) == right) for t in (1.0, temperature)
-        ]
+    names = [label.name for label in config.labels]
+    answers = {fold.without_set: Fold.load(run, fold) for fold in config.folds if fold.without_set}
+    final = final_answers(config, data, run)
+    answers |= {check.file: final for check in config.checks}
+    logits, truth = {}, {}
+    for file, answer in answers.items():
+        mine = answer.source == file
+        logits[file] = of_tissue(answer.logits[mine], config, TISSUE)
+        truth[file] = np.array([names.index(name) for name in answer.truth[mine]])
+    temperature = fit_temperature(list(logits.values()), list(truth.values()))
+    errors, best = {}, []
+    for file, one in logits.items():
+        right = one.argmax(1) == truth[file]
+        errors[file] = [calibration_error(softmax(one / t).max(1), right) for t in (1.0, temperature)]
+        best.append(softmax(one / temperature).max(1))
+    steps = np.arange(0.0, 1.0, 0.001)
+    lost = np.mean([[(one < step).mean() for step in steps] for one in best], axis=0)
+    threshold = float(steps[lost <= MOST_LOST].max())
+    result = {
+        "temperature": temperature,
+        "min_probability": threshold,
+        "errors": errors,
+        "lost": {file: float((one < threshold).mean()) for file, one in zip(logits, best, strict=True)},
+        "rules": _trade_off(config, run, temperature),
+    }
+    (run / CALIBRATION).write_text(json.dumps(result, indent=2) + "\n")
+    print(f"temperature {temperature:.3f}, least probability {threshold:.3f}")
+    print(rejection_table(config, result))
 
+
+def _trade_off(config: Config, run: Path, temperature: float) -> dict[str, dict]:
+    """By rule and fold: AUROC, and the share of strangers found where shares of the check sets' known cells are lost."""
+    from .folds import Fold
+
+    blood = [label.name for label in config.labels if TISSUE in label.tissues]
+    checks = [check.file for check in config.checks]
     rules: dict[str, dict] = {}
-    known_probability = []
     for fold in config.folds:
         if not fold.without_labels:
             continue
         answer = Fold.load(run, fold)
-        stranger = np.isin(answer.truth, fold.without_labels)
-        blood = {label.name for label in config.labels if TISSUE in label.tissues}
-        of_blood = np.isin(answer.truth, list(blood))
-        check = np.char.startswith(answer.source, "pbmc") | np.char.startswith(answer.source, "zheng")
-        train = answer.source == "train"
-        own_logits = of_tissue(answer.logits, config, TISSUE)
-        for rule, score in _scores(answer, own_logits, temperature, train & ~stranger).items():
-            known = score[check & of_blood & ~stranger]
+        stranger, of_blood = np.isin(answer.truth, fold.without_labels), np.isin(answer.truth, blood)
+        train = (answer.source == "train") & ~stranger
+        logits = of_tissue(answer.logits, config, TISSUE)
+        for rule, score in _scores(answer, logits, temperature, train).items():
+            known = score[np.isin(answer.source, checks) & of_blood & ~stranger]
             strange = score[of_blood & stranger]
-            entry = rules.setdefault(rule, {})
-            entry[fold.name] = {
+            rules.setdefault(rule, {})[fold.name] = {
                 "auroc": _auroc(known, strange),
                 "found": [float((strange < np.quantile(known, lost)).mean()) for lost in LOST],
             }
-            if rule == "probability":
-                known_probability.append(known)
-    known = np.concatenate([*known_probability, *(softmax(one / temperature).max(1) for one in logits)])
-    threshold = float(np.floor(np.quantile(known, MOST_LOST) * 1000) / 1000)
-    result = {"temperature": temperature, "min_probability": threshold, "errors": errors, "rules": rules}
-    (run / CALIBRATION).write_text(json.dumps(result, indent=2) + "\n")
-    print(f"temperature {temperature:.3f}, least probability {threshold:.3f}")
-    print(rejection_table(config, result))
+    return rules
 
 
 def _scores(answer, logits: np.ndarray, temperature: float, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,13 +125,16 @@ def rejection_table(config: Config, calibration: dict) -> str:
             blood = [x.name for x in config.labels if x.name in folds[name].without_labels and TISSUE in x.tissues]
             shown = [f"{entry['auroc']:.3f}", *(f"{found:.2f}" for found in entry["found"])]
             lines.append(f"| {', '.join(blood)} | {rule} | " + " | ".join(shown) + " |")
-    of_studies = calibration["errors"].items()
-    errors = ", ".join(f"{Path(name).stem} {raw:.3f} → {scaled:.3f}" for name, (raw, scaled) in of_studies)
     lines += [
         "",
-        f"Temperature {calibration['temperature']:.2f}; a cell is unassigned below a probability of {calibration['min_probability']:.2f}."
-        f" Expected calibration error of the studies left out, without and with the temperature: {errors}.",
+        f"Temperature {calibration['temperature']:.2f}; a cell is unassigned below a probability of"
+        f" {calibration['min_probability']:.2f}. What that does to studies that were not trained on (the first by the folds' models):",
+        "",
+        "| study | ECE without temperature | ECE | cells lost |",
+        "|---|---|---|---|",
     ]
+    for file, (raw, scaled) in calibration["errors"].items():
+        lines.append(f"| {Path(file).stem} | {raw:.3f} | {scaled:.3f} | {calibration['lost'][file]:.1%} |")
     return "\n".join(lines)
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from .cells import CountSet, Tokenizer, pad, read_check
 from .config import Config, FoldConfig
 from .finetune import learn_labels, vote
-from .genes import read_vocabulary
-from .model import pool
+from .genes import Vocabulary, read_vocabulary
+from .model import Head, ScDiVa, pool
 from .optimise import load_sets
 
 PER_LABEL = 400  # training cells of a label whose features are kept, and of a label that was left out
@@ -64,6 +64,17 @@ def folds(config: Config, data: Path, run: Path) -> None:
         print(f"{fold.name}: {len(answer.truth)} cells answered", flush=True)
 
 
+def final_answers(config: Config, data: Path, run: Path) -> Fold:
+    """What the model itself says of the check sets."""
+    vocabulary = read_vocabulary(run / "vocab.tsv")
+    average = torch.load(run / "decode.pt", weights_only=True)["average"]
+    model = ScDiVa(config.model, vocabulary.size)
+    head = Head(config.model, config.pooling, config.head_size, len(config.labels))
+    modules = nn.ModuleDict({"model": model, "head": head})
+    modules.load_state_dict(average)
+    return _features(config, modules, *_check_cells(config, data, vocabulary))
+
+
 def _leave_out(config: Config, fold: FoldConfig, sets: list[CountSet]) -> None:
     names = [label.name for label in config.labels]
     for part, entry in zip(sets, config.sets, strict=True):
@@ -92,14 +103,26 @@ def _answer(
         cells += tokenizer.rows(part.counts, part.elsewhere, rows)
         truth += list(names[label[rows]])
         source += [entry.file if left_out[row] else "train" for row in rows]
+    check_cells, check_truth, check_source = _check_cells(config, data, vocabulary)
+    return _features(config, modules, cells + check_cells, truth + check_truth, source + check_source)
+
+
+def _check_cells(config: Config, data: Path, vocabulary: Vocabulary) -> tuple[list, list[str], list[str]]:
+    """Tokens, truth and source of all cells of the check sets."""
+    tokenizer = Tokenizer(vocabulary, config.model)
+    cells, truth, source = [], [], []
     for check in config.checks:
         check_truth, counts, elsewhere = read_check(data, check, vocabulary)
         cells += tokenizer.rows(counts, elsewhere, np.arange(len(check_truth)))
         truth += list(check_truth)
         source += [check.file] * len(check_truth)
+    return cells, truth, source
+
+
+@torch.no_grad()
+def _features(config: Config, modules: nn.ModuleDict, cells: list, truth: list[str], source: list[str]) -> Fold:
     features = embed(modules["model"], cells, config.pooling)
-    with torch.no_grad():
-        logits = modules["head"].mlp(torch.from_numpy(features)).numpy()
+    logits = modules["head"].mlp(torch.from_numpy(features)).numpy()
     return Fold(np.array(truth), np.array(source), logits, features)
 
 

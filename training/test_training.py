@@ -136,7 +136,7 @@ def _train(config: Config, folder: Path) -> None:
     prepare(config, folder, run)
     pretrain(config, run)
     finetune(config, run)
-    calibrate(config, run)
+    calibrate(config, folder, run)
     export(config, run, folder / "model")
 
 
