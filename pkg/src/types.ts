@@ -302,7 +302,7 @@ export interface FitReport {
   macroF1: number;
   /** The expected calibration error of the probabilities. */
   calibrationError: number;
-  /** The threshold of the head: at most 5 % of the held-out cells are under it. */
+  /** The threshold of the head: at most 5 % of the held-out cells are under it, and it is at most 0.5. */
   minProbability: number;
   /** How often all cells were seen. */
   nEpochs: number;
