@@ -3,11 +3,12 @@ import { type DeviceChoice, type ScDiVa, ScDiVaError } from "scdiva";
 import { askToSwitch } from "./busy";
 import { chosenDevice, loadModel, rememberDevice } from "./device";
 import { onChoice } from "./found";
+import { forgetHeads, isHeadFile, openHead, restoreHeads, showHeads } from "./heads";
 import { chosen, dropped, type Matrix } from "./input";
 import { onNewModel, showModels } from "./models";
 import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
-import { forgetHeads } from "./reference";
+import { forgetLearned } from "./reference";
 import { Session } from "./session";
 import { isStudyFile } from "./studyfile";
 
@@ -20,7 +21,11 @@ let model = open(chosenDevice());
 let session: Session | undefined;
 
 function open(device: DeviceChoice): Promise<ScDiVa> {
-  const loading = loadModel(device);
+  const loading = loadModel(device).then(async (scdiva) => {
+    await restoreHeads(scdiva);
+    showHeads(scdiva.info);
+    return scdiva;
+  });
   // Said on the page; whoever starts a run hears of it again.
   loading.catch(() => undefined);
   return loading;
@@ -36,14 +41,19 @@ page.deviceChoice.addEventListener("change", () => {
   rememberDevice(page.deviceChoice.value as DeviceChoice);
   reopen();
 });
-void showModels(reopen);
-onNewModel(reopen);
+void showModels(reopenModel);
+onNewModel(reopenModel);
+
+function reopenModel(): void {
+  forgetHeads();
+  forgetLearned();
+  reopen();
+}
 
 /** With another device or model: what runs ends, and the matrix on the page is looked at again. */
 function reopen(): void {
   void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
   model = open(page.deviceChoice.value as DeviceChoice);
-  forgetHeads();
   void session?.renew();
 }
 
@@ -53,6 +63,24 @@ for (const input of [page.file, page.folder]) {
     input.value = "";
     if (matrix) void start(matrix);
   });
+}
+
+page.headFile.addEventListener("change", () => {
+  const file = page.headFile.files?.[0];
+  page.headFile.value = "";
+  if (file) void addHead(file);
+});
+
+/** A head on the model in use; the matrix on the page stays. */
+async function addHead(file: File): Promise<void> {
+  page.modelPanel.open = true;
+  page.modelStatus.textContent = `Opening ${file.name} …`;
+  try {
+    const name = await openHead(file, await model);
+    page.modelStatus.textContent = `The head ${name} is chosen now, under “Types” of what was found in a matrix.`;
+  } catch (error) {
+    page.modelStatus.textContent = error instanceof Error ? error.message : String(error);
+  }
 }
 
 page.demo.addEventListener("click", () => {
@@ -98,6 +126,7 @@ addEventListener("drop", (event) => {
 
 /** Another matrix: looked at, and annotated at once if there is nothing to decide. */
 async function start(matrix: Matrix, atOnce = false): Promise<void> {
+  if (isHeadFile(matrix.name)) return addHead((await matrix.input(new AbortController().signal)) as File);
   if (session?.isRunning && !(await askToSwitch(session.name, matrix.name))) return;
   session?.close();
   session = new Session(matrix, () => model);

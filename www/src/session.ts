@@ -1,15 +1,16 @@
 // One matrix on the page, from what was found in it to its results.
 
-import type { AnalyseOptions, Analysis, Inspection, MatrixInput, ScDiVa } from "scdiva";
+import { type AnalyseOptions, type Analysis, type AnnotateOptions, type InputOptions, type Inspection, type MatrixInput, type ScDiVa, ScDiVaError } from "scdiva";
 import { estimateText, trySpeed } from "./estimate";
 import { isCancelled, showError, Unusable } from "./failure";
 import { count } from "./format";
 import { type Choices, showFound } from "./found";
+import { chosenHead, tissueFor } from "./heads";
 import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
 import { page } from "./page";
 import { RunProgress } from "./progress";
-import { chosenHead, learn, offerReference } from "./reference";
+import { learn, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
 import { openStudy } from "./studyfile";
@@ -52,9 +53,8 @@ export class Session {
         await import("./results/map");
         fileOpened();
       }
-      const { groups: _, ...choices } = this.#choices;
-      this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...choices, name: this.name, signal }));
-      offerReference(this.#found, scdiva);
+      this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...this.#reading(), signal }));
+      offerReference(this.#found);
       if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
@@ -77,11 +77,15 @@ export class Session {
 
   async #try(found: Inspection, scdiva: ScDiVa): Promise<void> {
     const { signal } = this.#work;
-    const { groups: _, ...choices } = this.#choices;
     page.estimate.textContent = "Measuring the speed on the first cells …";
-    // What is wrong, if anything, the run itself will say.
-    const cellsPerSecond = await trySpeed(scdiva, this.#input as MatrixInput, { ...choices, name: this.name }, signal).catch(() => undefined);
-    if (!signal.aborted) page.estimate.textContent = estimateText(found, scdiva.info, cellsPerSecond);
+    try {
+      const cellsPerSecond = await trySpeed(scdiva, this.#input as MatrixInput, this.#answering(), signal);
+      if (!signal.aborted) page.estimate.textContent = estimateText(found, scdiva.info, cellsPerSecond);
+    } catch (error) {
+      if (signal.aborted) return;
+      // What else is wrong, if anything, the run itself will say.
+      page.estimate.textContent = error instanceof ScDiVaError && error.code === "argument" ? error.message : estimateText(found, scdiva.info, undefined);
+    }
   }
 
   /** Shows an analysis that was saved on this page. */
@@ -147,28 +151,37 @@ export class Session {
   #analyse(scdiva: ScDiVa, signal: AbortSignal): Promise<Analysis> {
     const progress = new RunProgress(this.name, place(scdiva));
     page.cancel.focus({ preventScroll: true });
-    const { groups, ...choices } = this.#choices;
+    const { groups } = this.#choices;
     const options: AnalyseOptions = {
-      ...choices,
-      name: this.name,
+      ...this.#answering(),
+      groups,
       signal,
       onProgress: (step) => signal.aborted || progress.show(step),
       onBatch: (batch) => signal.aborted || progress.batch(batch),
     };
-    if (groups !== undefined) options.groups = groups;
-    const head = chosenHead();
-    if (head !== undefined) options.head = head;
     return scdiva.analyse(this.#input as MatrixInput, options);
+  }
+
+  /** How the matrix is read. */
+  #reading(): InputOptions {
+    const { layer, species, minCounts } = this.#choices;
+    return { name: this.name, layer, species, minCounts };
+  }
+
+  /** And which types are named. The threshold is the head's own. */
+  #answering(): Omit<AnnotateOptions, "onProgress"> {
+    const head = chosenHead();
+    return { ...this.#reading(), tissue: tissueFor(this.#choices.tissue), ...(head !== undefined && { head }) };
   }
 
   /** Teaches the model the types of this file. */
   async learn(): Promise<void> {
     if (!this.#input || this.#isRunning) return;
     const signal = this.#begin();
-    const { groups: _, ...choices } = this.#choices;
+    const { name: _, ...reading } = this.#reading();
     page.referenceLearn.disabled = true;
     try {
-      await untilAborted(signal, learn(await this.#model(), this.#input, { ...choices, signal }));
+      await untilAborted(signal, learn(await this.#model(), this.#input, { ...reading, signal }));
     } catch (error) {
       page.referenceStatus.textContent = "";
       if (!signal.aborted && !isCancelled(error)) showError(error);
