@@ -34,6 +34,7 @@ test("types of a file's own are learned, used, and their head is saved and opene
   assert.ok(await page.isHidden("#tissue"), "a learned head tells no tissues apart");
   const head = await saved(page, "#reference-save");
   assert.equal(head.name, "simulated_from.safetensors");
+  const buffer = await readFile(head.path);
   await picture(page, "learned");
   await annotate(page);
   const { rows } = await savedTable(page);
@@ -45,7 +46,6 @@ test("types of a file's own are learned, used, and their head is saved and opene
 
   const other = await open(browser, server.origin);
   await modelReady(other.page);
-  const buffer = await readFile(head.path);
   await other.page.setInputFiles("#head-file", { name: "broken.safetensors", mimeType: "", buffer: buffer.subarray(0, 100) });
   await other.page.waitForFunction(() => /broken/.test(document.querySelector("#model-status").textContent) && !/^Opening/.test(document.querySelector("#model-status").textContent), null, WAIT);
   assert.equal(await other.page.inputValue("#head"), "");

@@ -9,7 +9,7 @@ import { onNewModel, showModels } from "./models";
 import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
 import { forgetLearned } from "./reference";
-import { Session } from "./session";
+import { Samples } from "./samples";
 import { isStudyFile } from "./studyfile";
 
 const DEMO = new URL("../../models/demo/pbmc_simulated.h5ad", import.meta.url);
@@ -17,8 +17,8 @@ const DEMO = new URL("../../models/demo/pbmc_simulated.h5ad", import.meta.url);
 watchRequests();
 page.deviceChoice.value = chosenDevice();
 let model = open(chosenDevice());
-/** The matrix on the page. */
-let session: Session | undefined;
+/** What is on the page: a matrix, or several. */
+let samples: Samples | undefined;
 
 function open(device: DeviceChoice): Promise<ScDiVa> {
   const loading = loadModel(device).then(async (scdiva) => {
@@ -54,14 +54,20 @@ function reopenModel(): void {
 function reopen(): void {
   void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
   model = open(page.deviceChoice.value as DeviceChoice);
-  void session?.renew();
+  if (!samples) return;
+  const { matrices, session } = samples;
+  if (matrices.length === 1) return void session.renew();
+  // What was annotated was the old one's.
+  samples.close();
+  samples = new Samples(matrices, () => model);
+  void samples.session.look();
 }
 
 for (const input of [page.file, page.folder]) {
   input.addEventListener("change", () => {
-    const matrix = input.files && chosen(input.files);
+    const matrices = input.files ? chosen(input.files) : [];
     input.value = "";
-    if (matrix) void start(matrix);
+    void start(matrices);
   });
 }
 
@@ -84,23 +90,21 @@ async function addHead(file: File): Promise<void> {
 }
 
 page.demo.addEventListener("click", () => {
-  void start(
-    {
-      name: "pbmc_simulated.h5ad",
-      async input(signal) {
-        const response = await fetch(DEMO, { signal });
-        if (!response.ok) throw new ScDiVaError("network", `${DEMO.pathname}: ${response.status} ${response.statusText}`);
-        return response.blob();
-      },
+  const demo: Matrix = {
+    name: "pbmc_simulated.h5ad",
+    async input(signal) {
+      const response = await fetch(DEMO, { signal });
+      if (!response.ok) throw new ScDiVaError("network", `${DEMO.pathname}: ${response.status} ${response.statusText}`);
+      return response.blob();
     },
-    true,
-  );
+  };
+  void start([demo], true);
 });
 
-page.annotate.addEventListener("click", () => void session?.annotate());
-page.referenceLearn.addEventListener("click", () => void session?.learn());
-page.cancel.addEventListener("click", () => session?.cancel());
-onChoice((change) => void session?.choose(change));
+page.annotate.addEventListener("click", () => void samples?.annotate());
+page.referenceLearn.addEventListener("click", () => void samples?.session.learn());
+page.cancel.addEventListener("click", () => samples?.cancel());
+onChoice((change) => void samples?.session.choose(change));
 
 // What hangs from the bar closes as people expect it to.
 const closeBar = (except: EventTarget | null) => {
@@ -120,17 +124,19 @@ addEventListener("dragleave", (event) => {
 addEventListener("drop", (event) => {
   event.preventDefault();
   page.drop.classList.remove("over");
-  const matrix = event.dataTransfer && dropped(event.dataTransfer);
-  if (matrix) void start(matrix);
+  if (event.dataTransfer) void start(dropped(event.dataTransfer));
 });
 
-/** Another matrix: looked at, and annotated at once if there is nothing to decide. */
-async function start(matrix: Matrix, atOnce = false): Promise<void> {
+/** Another matrix, or several: looked at, and annotated at once if there is nothing to decide. */
+async function start(matrices: Matrix[], atOnce = false): Promise<void> {
+  const [matrix] = matrices;
+  if (!matrix) return;
   if (isHeadFile(matrix.name)) return addHead((await matrix.input(new AbortController().signal)) as File);
-  if (session?.isRunning && !(await askToSwitch(session.name, matrix.name))) return;
-  session?.close();
-  session = new Session(matrix, () => model);
-  if (isStudyFile(matrix.name)) return session.reopen();
-  await session.look(atOnce);
-  if (atOnce) await session.annotate();
+  if (samples?.isRunning && !(await askToSwitch(samples.session.name, matrix.name))) return;
+  samples?.close();
+  const opened = new Samples(matrices, () => model);
+  samples = opened;
+  if (isStudyFile(matrix.name)) return opened.session.reopen();
+  await opened.session.look(atOnce);
+  if (atOnce && opened === samples) await opened.annotate();
 }

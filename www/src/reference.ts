@@ -80,7 +80,7 @@ function report(head: FittedHead): HTMLElement[] {
       "p",
       { className: "hint" },
       "The scores are of cells that the head was not fitted on, of this same file: cells of another study are harder. Macro F1 is the mean over types; " +
-        "the calibration error says how far probabilities are from shares called rightly; less than 5 % of the held-out cells are below the threshold.",
+        "the calibration error says how far probabilities are from shares called rightly; at most 5 % of the held-out cells are below the threshold.",
     ),
   ];
 }

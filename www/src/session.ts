@@ -14,6 +14,7 @@ import { learn, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
 import { openStudy } from "./studyfile";
+import type { View } from "./view";
 
 export class Session {
   readonly name: string;
@@ -23,6 +24,7 @@ export class Session {
   #found: Inspection | undefined;
   #choices: Choices = {};
   #study: Study | undefined;
+  #view: View | undefined;
   /** Of whatever is under way: a look, a trial of the speed, a run. */
   #work = new AbortController();
   #isRunning = false;
@@ -31,13 +33,37 @@ export class Session {
     this.name = matrix.name;
     this.#matrix = matrix;
     this.#model = model;
-    for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
-    page.report.replaceChildren();
-    document.body.classList.add("working");
+    clear();
   }
 
   get isRunning(): boolean {
     return this.#isRunning;
+  }
+
+  /** Writes the table of what was annotated, with the threshold that was chosen; `undefined` before. */
+  get table(): (() => Promise<Blob>) | undefined {
+    const [study, view] = [this.#study, this.#view];
+    return study && view && (() => study.live.csv({ minProbability: view.threshold }));
+  }
+
+  /** Stands on the page again, as it was left; or for the first time. */
+  async show(): Promise<void> {
+    clear();
+    if (!this.#found) return this.look();
+    this.#begin();
+    const isUsable = this.#show(this.#found);
+    if (!this.#study || !this.#view) {
+      if (isUsable) void this.#try(this.#found, await this.#model());
+      return;
+    }
+    const { threshold, labelling, colouring, embedding } = this.#view;
+    this.#view = showResults(this.#study, { threshold, labelling, colouring, embedding });
+    this.#annotated();
+  }
+
+  /** Another one stands on the page. What was annotated stays open. */
+  leave(): void {
+    this.#work.abort();
   }
 
   /** Looks at the matrix with the choices made so far, and says what was found; and how long it would take, unless it starts at once. */
@@ -117,6 +143,7 @@ export class Session {
     const signal = this.#begin();
     this.#isRunning = true;
     this.#study?.dispose();
+    this.#study = this.#view = undefined;
     for (const part of [page.results, page.go, page.error]) part.hidden = true;
     for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = true;
     page.status.textContent = `Annotating ${this.name} …`;
@@ -128,13 +155,11 @@ export class Session {
       const means = meansOf(scdiva.info, groups ?? null, (performance.now() - start) / 1000);
       this.#study = new Study(answersOf(analysis), means, analysis);
       page.run.hidden = true;
-      showResults(this.#study);
+      this.#view = showResults(this.#study);
       page.results.focus({ preventScroll: true });
       page.results.scrollIntoView({ block: "start" });
       page.status.textContent = `${this.name}: ${count(analysis.cells.length)} cells annotated.`;
-      page.annotate.textContent = "Annotate again";
-      page.estimate.textContent = "";
-      page.foundDetails.open = false;
+      this.#annotated();
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
     } finally {
@@ -146,6 +171,12 @@ export class Session {
         for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = false;
       }
     }
+  }
+
+  #annotated(): void {
+    page.annotate.textContent = "Annotate again";
+    page.estimate.textContent = "";
+    page.foundDetails.open = false;
   }
 
   #analyse(scdiva: ScDiVa, signal: AbortSignal): Promise<Analysis> {
@@ -188,6 +219,8 @@ export class Session {
     } finally {
       page.referenceLearn.disabled = false;
     }
+    // The trial had to wait.
+    if (!signal.aborted && this.#found) void this.#try(this.#found, await this.#model());
   }
 
   /** Stops what runs; the matrix stays, and can be annotated again. */
@@ -221,6 +254,13 @@ export class Session {
     page.error.hidden = true;
     return this.#work.signal;
   }
+}
+
+/** The page without a matrix. */
+function clear(): void {
+  for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
+  page.report.replaceChildren();
+  document.body.classList.add("working");
 }
 
 /** Where it is computed, in words. */
