@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { demo } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+import { annotate, findings, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
 let server;
 let browser;
@@ -36,6 +36,7 @@ test("types of a file's own are learned, used, and their head is saved and opene
   assert.equal(head.name, "simulated_from.safetensors");
   const buffer = await readFile(head.path);
   await picture(page, "learned");
+  assert.deepEqual(await findings(page), []);
   await annotate(page);
   const { rows } = await savedTable(page);
   const names = new Set(rows.map(({ label }) => label));

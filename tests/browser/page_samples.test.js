@@ -5,8 +5,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { demo } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, drop, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT } from "./page_support.js";
+import { annotate, drop, ended, findings, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT } from "./page_support.js";
 
 let server;
 let browser;
@@ -35,6 +36,7 @@ test("several matrices are samples, each with its results, and one table of all"
   await page.waitForFunction(() => document.querySelectorAll("#samples-list button").length === 2 && [...document.querySelectorAll("#samples-list button")].every((made) => made.textContent.startsWith("✓ ") && !made.disabled), null, WAIT);
   assert.equal(await page.textContent("#results-title"), "other.csv");
   await picture(page, "samples");
+  assert.deepEqual(await findings(page), []);
   await page.$eval("#threshold", (slider) => {
     slider.value = "1";
     slider.dispatchEvent(new Event("input"));
@@ -78,5 +80,28 @@ test("a sample that cannot be annotated says why, and the others can", async () 
   assert.equal(await page.textContent("#results-title"), "small.csv");
   await page.waitForFunction(() => document.querySelector("#samples-list button:last-child").textContent === "✓ small.csv", null, WAIT);
   assert.match(await page.textContent("#samples-save"), /One table of those annotated/);
+  await close();
+});
+
+test("cancelled, the samples that are annotated stay, and the rest can go on", async () => {
+  const { page, problems, close } = await open(browser, server.origin, { colorScheme: "dark", viewport: { width: 390, height: 740 } });
+  await modelReady(page);
+  await page.setInputFiles("#file", [await smallMatrix(folder), demo]);
+  await lookedAt(page);
+  await page.click("#samples-all");
+  await page.waitForFunction(() => /Annotating pbmc_simulated/.test(document.querySelector("#run-title").textContent) && /cells\/s/.test(document.querySelector("#progress-text").textContent), null, WAIT);
+  assert.ok(await page.isDisabled("#samples-list button:first-child"));
+  await page.click("#cancel");
+  const names = () => page.$$eval("#samples-list button", (all) => all.map((made) => made.textContent));
+  assert.deepEqual(await names(), ["✓ small.csv", "pbmc_simulated.h5ad"]);
+  await picture(page, "samples-phone-dark");
+  await page.click("#samples-list button:first-child");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "small.csv", null, WAIT);
+  assert.equal((await savedTable(page)).rows.length, 6);
+  await page.click("#samples-all");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "pbmc_simulated.h5ad", null, WAIT);
+  await ended(page);
+  assert.deepEqual(await names(), ["✓ small.csv", "✓ pbmc_simulated.h5ad"]);
+  assert.deepEqual(problems, []);
   await close();
 });

@@ -2,6 +2,7 @@
 
 import type { ScDiVa } from "scdiva";
 import { h, save } from "./dom";
+import { showError } from "./failure";
 import type { Matrix } from "./input";
 import { page } from "./page";
 import { Session } from "./session";
@@ -20,7 +21,7 @@ export class Samples {
     page.samples.hidden = matrices.length < 2;
     page.samplesText.textContent = `${matrices.length} samples: each is annotated by itself, with its own map and clusters.`;
     page.samplesAll.onclick = () => void this.#annotateAll();
-    page.samplesSave.onclick = () => void this.#save();
+    page.samplesSave.onclick = () => void this.#save().catch(showError);
     this.mark();
   }
 
