@@ -214,8 +214,18 @@ export abstract class Client {
 
   async #start(signal: AbortSignal | undefined): Promise<Worker> {
     const worker = await start(this.#host, this.#model, signal);
-    for (const [name, file] of this.#heads) await this.#call(worker, "addHead", await this.#head(name, file), {});
-    return worker;
+    try {
+      // It is not the one in use yet, which `#call` wants.
+      for (const [name, file] of this.#heads) {
+        await request(worker.connection, "addHead", await this.#head(name, file), {}, (fail) => (this.#fail = fail));
+      }
+      return worker;
+    } catch (error) {
+      worker.connection.terminate();
+      throw error;
+    } finally {
+      this.#fail = undefined;
+    }
   }
 
   async #head(name: string, file: MatrixFile): Promise<Calls["addHead"]["arguments"]> {

@@ -150,10 +150,17 @@ test("a reference teaches its types, here and in another session", async (t) => 
   assert.ok(Math.abs(first.minProbability - fitted.minProbability) < 1e-6);
   assert.deepEqual([first.tissue, first.tissueDecision], ["any", ""]);
 
-  // A worker that had to be ended is replaced by one that knows the head too.
+  // A worker that had to be ended, here without patience, is replaced by one that knows the head too.
   const stop = new AbortController();
-  const cancelled = scdiva.annotate(demo, { onProgress: () => stop.abort(), signal: stop.signal });
-  await assert.rejects(cancelled, codeIs("cancelled", /cancelled/));
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const onProgress = () => {
+    stop.abort();
+    t.mock.timers.tick(3000);
+  };
+  await assert.rejects(scdiva.annotate(demo, { onProgress, signal: stop.signal }), codeIs("cancelled", /cancelled/));
+  t.mock.timers.reset();
+  const again = await scdiva.annotate(demo, { head: "mine" });
+  assert.equal(await again.csv.text(), await first.csv.text());
   const other = await ScDiVa.load();
   t.after(() => other.dispose());
   await assert.rejects(other.annotate(demo, { head: "mine" }), codeIs("argument", /head: mine, wanted one of cell_types/));

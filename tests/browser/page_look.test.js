@@ -3,14 +3,12 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, ended, lookedAt, modelReady, saved, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, ended, findings, lookedAt, modelReady, saved, smallMatrix, WAIT } from "./page_support.js";
 
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let server;
 let browser;
 let folder;
@@ -24,13 +22,6 @@ after(async () => {
   server.stop();
   await rm(folder, { recursive: true });
 });
-
-/** Serious and critical findings; run outside of the page's own world, since its policy lets no foreign script in. */
-async function findings(page) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.filter(({ impact }) => impact === "serious" || impact === "critical").map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
-}
 
 for (const colorScheme of ["light", "dark"]) {
   test(`nothing serious is in the way of a screen reader, ${colorScheme}`, async () => {

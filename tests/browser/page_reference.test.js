@@ -1,13 +1,12 @@
 // A labelled file teaches the model its own types, in the page.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { ScDiVa } from "../../pkg/dist/node.js";
 import { demo } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+import { annotate, findings, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
-const skip = "fitHead" in ScDiVa.prototype ? false : "the package does not learn yet";
 let server;
 let browser;
 before(async () => {
@@ -19,7 +18,7 @@ after(async () => {
   server.stop();
 });
 
-test("types of a file's own are learned, used, and their head is saved", { skip }, async () => {
+test("types of a file's own are learned, used, and their head is saved and opened again", async () => {
   const { page, problems, close } = await open(browser, server.origin);
   await modelReady(page);
   await page.setInputFiles("#file", demo);
@@ -29,9 +28,15 @@ test("types of a file's own are learned, used, and their head is saved", { skip 
   await page.click("#reference-learn");
   await page.waitForFunction(() => /^Learned 8 types from 240 cells/.test(document.querySelector("#reference-status").textContent), null, WAIT);
   assert.equal(await page.inputValue("#head"), "simulated_from");
+  assert.match(await page.textContent("#reference-report .facts"), /Cells used240, of these \d+ held out.*Called rightly[\d.]+ %.*Macro F1[01]\.\d{3}.*Calibration error0\.\d{3}.*Threshold0\.\d+/);
+  const cells = await page.$$eval("#reference-report tbody tr", (rows) => rows.map((row) => Number(row.cells[1].textContent)));
+  assert.ok(cells.length === 8 && cells.reduce((a, b) => a + b) === 240, cells.join());
+  assert.ok(await page.isHidden("#tissue"), "a learned head tells no tissues apart");
   const head = await saved(page, "#reference-save");
   assert.equal(head.name, "simulated_from.safetensors");
+  const buffer = await readFile(head.path);
   await picture(page, "learned");
+  assert.deepEqual(await findings(page), []);
   await annotate(page);
   const { rows } = await savedTable(page);
   const names = new Set(rows.map(({ label }) => label));
@@ -39,4 +44,26 @@ test("types of a file's own are learned, used, and their head is saved", { skip 
   assert.match(await page.textContent("#methods-text"), /head simulated_from with 8 types/);
   assert.deepEqual(problems, []);
   await close();
+
+  const other = await open(browser, server.origin);
+  await modelReady(other.page);
+  await other.page.setInputFiles("#head-file", { name: "broken.safetensors", mimeType: "", buffer: buffer.subarray(0, 100) });
+  await other.page.waitForFunction(() => /broken/.test(document.querySelector("#model-status").textContent) && !/^Opening/.test(document.querySelector("#model-status").textContent), null, WAIT);
+  assert.equal(await other.page.inputValue("#head"), "");
+  await other.page.setInputFiles("#head-file", { name: head.name, mimeType: "", buffer });
+  await other.page.waitForFunction(() => /The head simulated_from is chosen/.test(document.querySelector("#model-status").textContent), null, WAIT);
+  await picture(other.page, "head-opened");
+  await other.page.click("#model-short");
+  // Another device has the head too.
+  await other.page.click("#device-short");
+  await other.page.selectOption("#device-choice", "cpu");
+  await modelReady(other.page);
+  await other.page.click("#device-short");
+  await other.page.setInputFiles("#file", demo);
+  await lookedAt(other.page);
+  assert.equal(await other.page.inputValue("#head"), "simulated_from");
+  await annotate(other.page);
+  assert.deepEqual((await savedTable(other.page)).rows, rows);
+  assert.deepEqual(other.problems, []);
+  await other.close();
 });

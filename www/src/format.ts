@@ -4,7 +4,11 @@ const whole = new Intl.NumberFormat("en");
 
 export const count = (n: number): string => whole.format(n);
 
-export const percent = (share: number): string => `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
+/** A little is not nothing, and nearly all is not all. */
+export const percent = (share: number): string => `${(100 * share).toFixed((share > 0 && share < 0.0995) || (share > 0.99 && share < 1) ? 1 : 0)} %`;
+
+/** A threshold to four digits, without those that say nothing. */
+export const threshold = (p: number): string => String(Number(p.toFixed(4)));
 
 export const probability = (p: number): string => (Number.isNaN(p) ? "–" : p.toFixed(3));
 

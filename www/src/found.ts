@@ -6,7 +6,7 @@ import { count, percent } from "./format";
 import { page } from "./page";
 
 /** What a visitor says instead of what was found. */
-export type Choices = Pick<AnalyseOptions, "layer" | "species" | "minCounts"> & { groups?: string | undefined };
+export type Choices = Pick<AnalyseOptions, "layer" | "species" | "minCounts" | "tissue"> & { groups?: string | undefined };
 
 /** A number is typed digit by digit, and stepped through. */
 const PAUSE_MS = 700;
@@ -27,6 +27,7 @@ export function showFound(found: Inspection, choices: Choices): void {
   page.species.value = choices.species ?? "";
   page.minCounts.value = String(choices.minCounts ?? droplets?.minCounts ?? "");
   page.minCountsChoice.hidden = !droplets && choices.minCounts === undefined;
+  page.tissue.value = choices.tissue ?? "";
   const groupings = cellColumns.filter(({ kind, nCategories }) => kind === "categories" && (nCategories ?? 0) > 1);
   page.groups.replaceChildren(new Option("clusters computed here", ""), ...groupings.map(({ name }) => new Option(`column ${name}`, name)));
   page.groups.value = choices.groups ?? "";
@@ -55,6 +56,7 @@ export function onChoice(changed: (change: Choices) => void): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   page.layer.addEventListener("change", () => changed({ layer: page.layer.value }));
   page.species.addEventListener("change", () => changed({ species: (page.species.value || undefined) as Species }));
+  page.tissue.addEventListener("change", () => changed({ tissue: page.tissue.value || undefined }));
   page.groups.addEventListener("change", () => changed({ groups: page.groups.value || undefined }));
   page.minCounts.addEventListener("change", () => {
     clearTimeout(timer);

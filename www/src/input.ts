@@ -1,4 +1,4 @@
-// What a visitor hands over as one matrix: a file, several, or a folder, chosen or dropped.
+// What a visitor hands over: a matrix as a file, as several or as a folder, or several matrices; chosen or dropped.
 
 import { type MatrixInput, ScDiVaError } from "scdiva";
 
@@ -13,32 +13,37 @@ const MAX_FILES = 10_000;
 const MAX_DEPTH = 16;
 
 /** What was chosen in a dialog: files, or all files of a folder. */
-export function chosen(list: FileList): Matrix | undefined {
+export function chosen(list: FileList): Matrix[] {
   const files = [...list];
   const folder = files[0]?.webkitRelativePath.split("/")[0];
   if (!folder) return together(new Map(files.map((file) => [file.name, file])));
-  return several(folder, async () => {
+  const all = several(folder, async () => {
     if (files.length > MAX_FILES) throw tooMany(folder);
     return new Map(files.map((file) => [file.webkitRelativePath.slice(folder.length + 1), file]));
   });
+  return [all];
 }
 
 /** What was dropped. Entries and files have to be taken while the event lasts. */
-export function dropped(transfer: DataTransfer): Matrix | undefined {
+export function dropped(transfer: DataTransfer): Matrix[] {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   const files = [...transfer.files];
   const [only] = entries;
-  if (entries.length === 1 && only && isFolder(only)) return several(only.name, () => filesOf(only.name, [only], only.fullPath));
-  if (entries.some(isFolder)) return several(`${entries.length} files and folders`, () => filesOf("what was dropped", entries, ""));
+  if (entries.length === 1 && only && isFolder(only)) return [several(only.name, () => filesOf(only.name, [only], only.fullPath))];
+  if (entries.some(isFolder)) return [several(`${entries.length} files and folders`, () => filesOf("what was dropped", entries, ""))];
   return together(new Map(files.map((file) => [file.name, file])));
 }
 
-/** One file, or several, called by the name of the one that holds the entries. */
-function together(files: Map<string, File>): Matrix | undefined {
-  const [first] = files.values();
-  if (files.size <= 1) return first && { name: first.name, input: async () => first };
+/** A file that is a matrix by itself, and no part of one. */
+const WHOLE = /\.(h5ad|h5|hdf5|loom|zip|csv(\.gz)?)$/i;
+
+/** One file; or several that are one matrix, called by the name of the one that holds the entries; or several that are a matrix each. */
+function together(files: Map<string, File>): Matrix[] {
+  if (files.size <= 1 || [...files.keys()].every((name) => WHOLE.test(name))) {
+    return [...files.values()].map((file) => ({ name: file.name, input: async () => file }));
+  }
   const entries = [...files.keys()].find((name) => /\.mtx(\.gz)?$/i.test(name));
-  return several(entries ?? `${files.size} files`, async () => files);
+  return [several(entries ?? `${files.size} files`, async () => files)];
 }
 
 function several(name: string, files: (signal: AbortSignal) => Promise<Map<string, File>>): Matrix {

@@ -3,12 +3,13 @@ import { type DeviceChoice, type ScDiVa, ScDiVaError } from "scdiva";
 import { askToSwitch } from "./busy";
 import { chosenDevice, loadModel, rememberDevice } from "./device";
 import { onChoice } from "./found";
+import { forgetHeads, isHeadFile, openHead, restoreHeads, showHeads } from "./heads";
 import { chosen, dropped, type Matrix } from "./input";
 import { onNewModel, showModels } from "./models";
 import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
-import { forgetHeads } from "./reference";
-import { Session } from "./session";
+import { forgetLearned } from "./reference";
+import { Samples } from "./samples";
 import { isStudyFile } from "./studyfile";
 
 const DEMO = new URL("../../models/demo/pbmc_simulated.h5ad", import.meta.url);
@@ -16,11 +17,15 @@ const DEMO = new URL("../../models/demo/pbmc_simulated.h5ad", import.meta.url);
 watchRequests();
 page.deviceChoice.value = chosenDevice();
 let model = open(chosenDevice());
-/** The matrix on the page. */
-let session: Session | undefined;
+/** What is on the page: a matrix, or several. */
+let samples: Samples | undefined;
 
 function open(device: DeviceChoice): Promise<ScDiVa> {
-  const loading = loadModel(device);
+  const loading = loadModel(device).then(async (scdiva) => {
+    await restoreHeads(scdiva);
+    showHeads(scdiva.info);
+    return scdiva;
+  });
   // Said on the page; whoever starts a run hears of it again.
   loading.catch(() => undefined);
   return loading;
@@ -36,43 +41,70 @@ page.deviceChoice.addEventListener("change", () => {
   rememberDevice(page.deviceChoice.value as DeviceChoice);
   reopen();
 });
-void showModels(reopen);
-onNewModel(reopen);
+void showModels(reopenModel);
+onNewModel(reopenModel);
+
+function reopenModel(): void {
+  forgetHeads();
+  forgetLearned();
+  reopen();
+}
 
 /** With another device or model: what runs ends, and the matrix on the page is looked at again. */
 function reopen(): void {
   void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
   model = open(page.deviceChoice.value as DeviceChoice);
-  forgetHeads();
-  void session?.renew();
+  if (!samples) return;
+  const { matrices, session } = samples;
+  if (matrices.length === 1) return void session.renew();
+  // What was annotated was the old one's.
+  samples.close();
+  samples = new Samples(matrices, () => model);
+  void samples.session.look();
 }
 
 for (const input of [page.file, page.folder]) {
   input.addEventListener("change", () => {
-    const matrix = input.files && chosen(input.files);
+    const matrices = input.files ? chosen(input.files) : [];
     input.value = "";
-    if (matrix) void start(matrix);
+    void start(matrices);
   });
 }
 
-page.demo.addEventListener("click", () => {
-  void start(
-    {
-      name: "pbmc_simulated.h5ad",
-      async input(signal) {
-        const response = await fetch(DEMO, { signal });
-        if (!response.ok) throw new ScDiVaError("network", `${DEMO.pathname}: ${response.status} ${response.statusText}`);
-        return response.blob();
-      },
-    },
-    true,
-  );
+page.headFile.addEventListener("change", () => {
+  const file = page.headFile.files?.[0];
+  page.headFile.value = "";
+  if (file) void addHead(file);
 });
 
-page.annotate.addEventListener("click", () => void session?.annotate());
-page.referenceLearn.addEventListener("click", () => void session?.learn());
-page.cancel.addEventListener("click", () => session?.cancel());
-onChoice((change) => void session?.choose(change));
+/** A head on the model in use; the matrix on the page stays. */
+async function addHead(file: File): Promise<void> {
+  page.modelPanel.open = true;
+  page.modelStatus.textContent = `Opening ${file.name} …`;
+  try {
+    const name = await openHead(file, await model);
+    page.modelStatus.textContent = `The head ${name} is chosen now, under “Types” of what was found in a matrix.`;
+  } catch (error) {
+    page.modelStatus.textContent = error instanceof Error ? error.message : String(error);
+  }
+}
+
+page.demo.addEventListener("click", () => {
+  const demo: Matrix = {
+    name: "pbmc_simulated.h5ad",
+    async input(signal) {
+      const response = await fetch(DEMO, { signal });
+      if (!response.ok) throw new ScDiVaError("network", `${DEMO.pathname}: ${response.status} ${response.statusText}`);
+      return response.blob();
+    },
+  };
+  void start([demo], true);
+});
+
+page.annotate.addEventListener("click", () => void samples?.annotate());
+page.referenceLearn.addEventListener("click", () => void samples?.session.learn());
+page.cancel.addEventListener("click", () => samples?.cancel());
+onChoice((change) => void samples?.session.choose(change));
 
 // What hangs from the bar closes as people expect it to.
 const closeBar = (except: EventTarget | null) => {
@@ -92,16 +124,19 @@ addEventListener("dragleave", (event) => {
 addEventListener("drop", (event) => {
   event.preventDefault();
   page.drop.classList.remove("over");
-  const matrix = event.dataTransfer && dropped(event.dataTransfer);
-  if (matrix) void start(matrix);
+  if (event.dataTransfer) void start(dropped(event.dataTransfer));
 });
 
-/** Another matrix: looked at, and annotated at once if there is nothing to decide. */
-async function start(matrix: Matrix, atOnce = false): Promise<void> {
-  if (session?.isRunning && !(await askToSwitch(session.name, matrix.name))) return;
-  session?.close();
-  session = new Session(matrix, () => model);
-  if (isStudyFile(matrix.name)) return session.reopen();
-  await session.look(atOnce);
-  if (atOnce) await session.annotate();
+/** Another matrix, or several: looked at, and annotated at once if there is nothing to decide. */
+async function start(matrices: Matrix[], atOnce = false): Promise<void> {
+  const [matrix] = matrices;
+  if (!matrix) return;
+  if (isHeadFile(matrix.name)) return addHead((await matrix.input(new AbortController().signal)) as File);
+  if (samples?.isRunning && !(await askToSwitch(samples.session.name, matrix.name))) return;
+  samples?.close();
+  const opened = new Samples(matrices, () => model);
+  samples = opened;
+  if (isStudyFile(matrix.name)) return opened.session.reopen();
+  await opened.session.look(atOnce);
+  if (atOnce && opened === samples) await opened.annotate();
 }

@@ -49,7 +49,7 @@ const weights = (files: { path: string; sha256: string }[]): string | undefined 
 /** A folder that is chosen becomes a model of this browser, and is used at once. */
 export function onNewModel(changed: () => void): void {
   page.modelFolder.addEventListener("change", () => {
-    const folder = page.modelFolder.files && chosen(page.modelFolder.files);
+    const [folder] = chosen(page.modelFolder.files as FileList);
     page.modelFolder.value = "";
     if (folder) void add(folder.name, () => folder.input(new AbortController().signal), changed);
   });

@@ -7,6 +7,7 @@ import { page } from "./page";
 import { categorical } from "./palette";
 
 const STAGES: [AnalysisProgress["stage"], string][] = [
+  ["tissue", "Recognise the tissue"],
   ["read", "Read"],
   ["annotate", "Name cells"],
   ["neighbours", "Find similar cells"],
@@ -31,19 +32,27 @@ export class RunProgress {
     page.progress.removeAttribute("value");
     page.progressText.textContent = "Reading …";
     page.live.replaceChildren();
-    page.stages.replaceChildren(...STAGES.map(([stage, text]) => h("li", { data: { stage } }, text)));
+    page.stages.replaceChildren(...STAGES.map(([stage, text]) => h("li", { data: { stage }, hidden: stage === "tissue" }, text)));
     page.run.hidden = false;
     this.#mark("read");
   }
 
   show({ stage, nDone, nCells, cellsPerSecond, secondsLeft }: AnalysisProgress): void {
     this.#mark(stage);
+    if (stage === "tissue") return this.#tissue(nDone, nCells);
     this.#nCells = Math.max(this.#nCells, nCells);
     if (nDone > 0) page.progress.value = nDone / nCells;
     else page.progress.removeAttribute("value");
     const parts = stage === "annotate" || nDone > 0 ? [`${count(nDone)} of ${count(nCells)} cells`] : [`${count(this.#nCells)} cells`];
     if (secondsLeft !== undefined && nDone > 0) parts.push(`${speed(cellsPerSecond)} cells/s`, `${duration(secondsLeft)} left`);
     page.progressText.textContent = [...parts, this.#device].join(" · ");
+  }
+
+  /** Not every head tells tissues apart, so this stage is shown when it comes. */
+  #tissue(nDone: number, nCells: number): void {
+    (page.stages.firstElementChild as HTMLElement).hidden = false;
+    page.progress.value = nDone / nCells;
+    page.progressText.textContent = `${count(nDone)} of ${count(nCells)} cells, to recognise the tissue · ${this.#device}`;
   }
 
   batch({ label, labels }: AnnotationBatch): void {

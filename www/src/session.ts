@@ -1,18 +1,20 @@
 // One matrix on the page, from what was found in it to its results.
 
-import type { AnalyseOptions, Analysis, Inspection, MatrixInput, ScDiVa } from "scdiva";
+import { type AnalyseOptions, type Analysis, type AnnotateOptions, type InputOptions, type Inspection, type MatrixInput, type ScDiVa, ScDiVaError } from "scdiva";
 import { estimateText, trySpeed } from "./estimate";
 import { isCancelled, showError, Unusable } from "./failure";
 import { count } from "./format";
 import { type Choices, showFound } from "./found";
+import { chosenHead, tissueFor } from "./heads";
 import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
 import { page } from "./page";
 import { RunProgress } from "./progress";
-import { chosenHead, learn, offerReference } from "./reference";
+import { learn, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
 import { openStudy } from "./studyfile";
+import type { View } from "./view";
 
 export class Session {
   readonly name: string;
@@ -22,6 +24,7 @@ export class Session {
   #found: Inspection | undefined;
   #choices: Choices = {};
   #study: Study | undefined;
+  #view: View | undefined;
   /** Of whatever is under way: a look, a trial of the speed, a run. */
   #work = new AbortController();
   #isRunning = false;
@@ -30,13 +33,37 @@ export class Session {
     this.name = matrix.name;
     this.#matrix = matrix;
     this.#model = model;
-    for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
-    page.report.replaceChildren();
-    document.body.classList.add("working");
+    clear();
   }
 
   get isRunning(): boolean {
     return this.#isRunning;
+  }
+
+  /** Writes the table of what was annotated, with the threshold that was chosen; `undefined` before. */
+  get table(): (() => Promise<Blob>) | undefined {
+    const [study, view] = [this.#study, this.#view];
+    return study && view && (() => study.live.csv({ minProbability: view.threshold }));
+  }
+
+  /** Stands on the page again, as it was left; or for the first time. */
+  async show(): Promise<void> {
+    clear();
+    if (!this.#found) return this.look();
+    this.#begin();
+    const isUsable = this.#show(this.#found);
+    if (!this.#study || !this.#view) {
+      if (isUsable) void this.#try(this.#found, await this.#model());
+      return;
+    }
+    const { threshold, labelling, colouring, embedding } = this.#view;
+    this.#view = showResults(this.#study, { threshold, labelling, colouring, embedding });
+    this.#annotated();
+  }
+
+  /** Another one stands on the page. What was annotated stays open. */
+  leave(): void {
+    this.#work.abort();
   }
 
   /** Looks at the matrix with the choices made so far, and says what was found; and how long it would take, unless it starts at once. */
@@ -52,9 +79,8 @@ export class Session {
         await import("./results/map");
         fileOpened();
       }
-      const { groups: _, ...choices } = this.#choices;
-      this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...choices, name: this.name, signal }));
-      offerReference(this.#found, scdiva);
+      this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...this.#reading(), signal }));
+      offerReference(this.#found);
       if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
@@ -77,11 +103,15 @@ export class Session {
 
   async #try(found: Inspection, scdiva: ScDiVa): Promise<void> {
     const { signal } = this.#work;
-    const { groups: _, ...choices } = this.#choices;
     page.estimate.textContent = "Measuring the speed on the first cells …";
-    // What is wrong, if anything, the run itself will say.
-    const cellsPerSecond = await trySpeed(scdiva, this.#input as MatrixInput, { ...choices, name: this.name }, signal).catch(() => undefined);
-    if (!signal.aborted) page.estimate.textContent = estimateText(found, scdiva.info, cellsPerSecond);
+    try {
+      const cellsPerSecond = await trySpeed(scdiva, this.#input as MatrixInput, this.#answering(), signal);
+      if (!signal.aborted) page.estimate.textContent = estimateText(found, scdiva.info, cellsPerSecond);
+    } catch (error) {
+      if (signal.aborted) return;
+      // What else is wrong, if anything, the run itself will say.
+      page.estimate.textContent = error instanceof ScDiVaError && error.code === "argument" ? error.message : estimateText(found, scdiva.info, undefined);
+    }
   }
 
   /** Shows an analysis that was saved on this page. */
@@ -113,6 +143,7 @@ export class Session {
     const signal = this.#begin();
     this.#isRunning = true;
     this.#study?.dispose();
+    this.#study = this.#view = undefined;
     for (const part of [page.results, page.go, page.error]) part.hidden = true;
     for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = true;
     page.status.textContent = `Annotating ${this.name} …`;
@@ -124,13 +155,11 @@ export class Session {
       const means = meansOf(scdiva.info, groups ?? null, (performance.now() - start) / 1000);
       this.#study = new Study(answersOf(analysis), means, analysis);
       page.run.hidden = true;
-      showResults(this.#study);
+      this.#view = showResults(this.#study);
       page.results.focus({ preventScroll: true });
       page.results.scrollIntoView({ block: "start" });
       page.status.textContent = `${this.name}: ${count(analysis.cells.length)} cells annotated.`;
-      page.annotate.textContent = "Annotate again";
-      page.estimate.textContent = "";
-      page.foundDetails.open = false;
+      this.#annotated();
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
     } finally {
@@ -144,37 +173,54 @@ export class Session {
     }
   }
 
+  #annotated(): void {
+    page.annotate.textContent = "Annotate again";
+    page.estimate.textContent = "";
+    page.foundDetails.open = false;
+  }
+
   #analyse(scdiva: ScDiVa, signal: AbortSignal): Promise<Analysis> {
     const progress = new RunProgress(this.name, place(scdiva));
     page.cancel.focus({ preventScroll: true });
-    const { groups, ...choices } = this.#choices;
+    const { groups } = this.#choices;
     const options: AnalyseOptions = {
-      ...choices,
-      name: this.name,
+      ...this.#answering(),
+      groups,
       signal,
       onProgress: (step) => signal.aborted || progress.show(step),
       onBatch: (batch) => signal.aborted || progress.batch(batch),
     };
-    if (groups !== undefined) options.groups = groups;
-    const head = chosenHead();
-    if (head !== undefined) options.head = head;
     return scdiva.analyse(this.#input as MatrixInput, options);
+  }
+
+  /** How the matrix is read. */
+  #reading(): InputOptions {
+    const { layer, species, minCounts } = this.#choices;
+    return { name: this.name, layer, species, minCounts };
+  }
+
+  /** And which types are named. The threshold is the head's own. */
+  #answering(): Omit<AnnotateOptions, "onProgress"> {
+    const head = chosenHead();
+    return { ...this.#reading(), tissue: tissueFor(this.#choices.tissue), ...(head !== undefined && { head }) };
   }
 
   /** Teaches the model the types of this file. */
   async learn(): Promise<void> {
     if (!this.#input || this.#isRunning) return;
     const signal = this.#begin();
-    const { groups: _, ...choices } = this.#choices;
+    const { name: _, ...reading } = this.#reading();
     page.referenceLearn.disabled = true;
     try {
-      await untilAborted(signal, learn(await this.#model(), this.#input, { ...choices, signal }));
+      await untilAborted(signal, learn(await this.#model(), this.#input, { ...reading, signal }));
     } catch (error) {
       page.referenceStatus.textContent = "";
       if (!signal.aborted && !isCancelled(error)) showError(error);
     } finally {
       page.referenceLearn.disabled = false;
     }
+    // The trial had to wait.
+    if (!signal.aborted && this.#found) void this.#try(this.#found, await this.#model());
   }
 
   /** Stops what runs; the matrix stays, and can be annotated again. */
@@ -208,6 +254,13 @@ export class Session {
     page.error.hidden = true;
     return this.#work.signal;
   }
+}
+
+/** The page without a matrix. */
+function clear(): void {
+  for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
+  page.report.replaceChildren();
+  document.body.classList.add("working");
 }
 
 /** Where it is computed, in words. */

@@ -7,6 +7,7 @@ export type Answers = Pick<
   Analysis,
   | "name" | "cells" | "labels" | "ontologyIds" | "label" | "probability" | "secondLabel" | "secondProbability" | "entropy" | "cluster"
   | "clusterNames" | "votedLabel" | "voteShare" | "umap" | "qc" | "report" | "inspection" | "model" | "minProbability" | "genes"
+  | "tissue" | "tissueDecision"
 >;
 
 /** With what it was computed, for the methods paragraph. */
@@ -104,10 +105,10 @@ async function remembered<T>(kept: Map<string, T>, key: string, ask: () => Promi
 /** Data fields of an analysis alone, without its questions. */
 export function answersOf(a: Answers): Answers {
   const { name, cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, entropy, cluster, votedLabel, voteShare } = a;
-  const { clusterNames, umap, qc, report, inspection, model, minProbability, genes } = a;
+  const { clusterNames, umap, qc, report, inspection, model, minProbability, genes, tissue, tissueDecision } = a;
   return {
     name, cells, labels, ontologyIds, label, probability, secondLabel, secondProbability, entropy, cluster, clusterNames,
-    votedLabel, voteShare, umap, qc, report, inspection, model, minProbability, genes,
+    votedLabel, voteShare, umap, qc, report, inspection, model, minProbability, genes, tissue, tissueDecision,
   };
 }
 

@@ -1,6 +1,6 @@
 // A paragraph for a paper: what was done, with what, and whom to cite.
 
-import { count, percent } from "../format";
+import { count, percent, threshold as written } from "../format";
 import type { View } from "../view";
 
 /** As CITATION.cff has it. */
@@ -19,7 +19,9 @@ export function methods({ study, threshold, labelling }: View): string {
     `Values were read from ${report.matrix} (${report.values.text}); ${count(genes.nMatched)} ${mapped}, ${percent(genes.share)}, were known to the model.`,
   ];
   if (droplets) parts.push(`${count(droplets.nDropped)} of ${count(droplets.nBarcodes)} barcodes with fewer than ${count(droplets.minCounts)} counts were left out as empty droplets.`);
-  if (threshold > 0) parts.push(`Cells whose most probable label had a probability below ${threshold.toFixed(2)} were left unassigned.`);
+  const kept = answers.tissue === "any" ? "types of all tissues could be named" : "only its types were named";
+  if (answers.tissueDecision) parts.push(`${answers.tissueDecision}; ${kept}.`);
+  if (threshold > 0) parts.push(`Cells whose most probable label had a probability below ${written(threshold)} were left unassigned.`);
   if (cluster && means.groups !== null) parts.push(`Cells of each value of ${means.groups} (${nGroups} groups) voted on one label.`);
   else if (cluster) parts.push(`Clusters of similar cells (Leiden on the nearest neighbours of the embeddings, ${nGroups} clusters) voted on one label${labelling === "voted" ? ", which is the one reported" : ""}.`);
   if (umap) parts.push("The map is a UMAP of the embeddings.");

@@ -27,7 +27,7 @@ export function showResults(study: Study, look: Partial<View> = {}): View {
   const map = mapPanel(view);
   dispose = map.dispose;
   const panels = [
-    h("div", { className: "results-head" }, h("h2", { id: "results-title" }, study.answers.name), summary),
+    h("div", { className: "results-head" }, h("h2", { id: "results-title" }, study.answers.name), summary, tissue(view)),
     map.element,
     typesPanel(view),
     markersPanel(view),
@@ -39,6 +39,12 @@ export function showResults(study: Study, look: Partial<View> = {}): View {
   page.results.hidden = false;
   map.start();
   return view;
+}
+
+/** Which types could be named at all. */
+function tissue({ study }: View): HTMLElement | false {
+  const { tissueDecision } = study.answers;
+  return tissueDecision !== "" && h("p", { className: "hint", id: "tissue-decision" }, `${tissueDecision}.`);
 }
 
 function sentence(view: View): (string | Node)[] {

@@ -1,0 +1,107 @@
+// Several files that are a matrix each: annotated one after another, each with its own results, and one table of all.
+
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { demo } from "../../pkg/test/command.js";
+import { launch, open, picture, serve } from "./browser.js";
+import { annotate, drop, ended, findings, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT } from "./page_support.js";
+
+let server;
+let browser;
+let folder;
+before(async () => {
+  server = await serve("www/dist");
+  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+  browser = await launch({ webgpu: false });
+});
+after(async () => {
+  await browser.close();
+  server.stop();
+  await rm(folder, { recursive: true });
+});
+
+test("several matrices are samples, each with its results, and one table of all", async () => {
+  const { page, problems, close } = await open(browser, server.origin);
+  await modelReady(page);
+  const counts = await smallCounts(9);
+  const [first, second] = [await smallMatrix(folder), await table(join(folder, "other.csv"), counts.genes, counts)];
+  await drop(page, first, second);
+  await lookedAt(page);
+  assert.match(await page.textContent("#samples-text"), /^2 samples/);
+  assert.ok(await page.isDisabled("#samples-save"));
+  await page.click("#samples-all");
+  await page.waitForFunction(() => document.querySelectorAll("#samples-list button").length === 2 && [...document.querySelectorAll("#samples-list button")].every((made) => made.textContent.startsWith("✓ ") && !made.disabled), null, WAIT);
+  assert.equal(await page.textContent("#results-title"), "other.csv");
+  await picture(page, "samples");
+  assert.deepEqual(await findings(page), []);
+  await page.$eval("#threshold", (slider) => {
+    slider.value = "1";
+    slider.dispatchEvent(new Event("input"));
+  });
+  await page.waitForFunction(() => /: 9 of 9/.test(document.querySelector("#threshold-text").textContent), null, WAIT);
+
+  await page.click("#samples-list button:first-child");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "small.csv", null, WAIT);
+  assert.match(await page.textContent("#report"), /small\.csv: 6 cells/);
+  assert.equal((await savedTable(page)).rows.length, 6);
+  await page.click("#samples-list button:last-child");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "other.csv", null, WAIT);
+  assert.equal(await page.inputValue("#threshold"), "1");
+
+  const all = await saved(page, "#samples-save");
+  assert.equal(all.name, "samples.scdiva.csv");
+  const [header, ...rows] = (await readFile(all.path, "utf8")).trimEnd().split("\n").map((line) => line.split(","));
+  assert.deepEqual(header.slice(0, 3), ["sample", "cell", "label"]);
+  assert.deepEqual(rows.map(([sample]) => sample), [...Array(6).fill("small.csv"), ...Array(9).fill("other.csv")]);
+  assert.ok(rows.slice(6).every(([, , label]) => label === "unassigned") && rows.slice(0, 6).some(([, , label]) => label !== "unassigned"));
+  assert.deepEqual(problems, []);
+
+  await page.setInputFiles("#file", first);
+  await page.waitForSelector("#samples", { state: "hidden", ...WAIT });
+  await annotate(page);
+  await close();
+});
+
+test("a sample that cannot be annotated says why, and the others can", async () => {
+  const { page, close } = await open(browser, server.origin);
+  await modelReady(page);
+  const bad = join(folder, "bad.csv");
+  await writeFile(bad, "cell,CD3D,MS4A1\nAAAC,3,many\n");
+  await page.setInputFiles("#file", [bad, await smallMatrix(folder)]);
+  await page.waitForSelector("#error:not([hidden])", WAIT);
+  await page.click("#samples-all");
+  await page.waitForSelector("#samples-all:not([disabled])", WAIT);
+  assert.match(await page.textContent("#error-text"), /bad\.csv: .*many/);
+  await page.click("#samples-list button:last-child");
+  await annotate(page);
+  assert.equal(await page.textContent("#results-title"), "small.csv");
+  await page.waitForFunction(() => document.querySelector("#samples-list button:last-child").textContent === "✓ small.csv", null, WAIT);
+  assert.match(await page.textContent("#samples-save"), /One table of those annotated/);
+  await close();
+});
+
+test("cancelled, the samples that are annotated stay, and the rest can go on", async () => {
+  const { page, problems, close } = await open(browser, server.origin, { colorScheme: "dark", viewport: { width: 390, height: 740 } });
+  await modelReady(page);
+  await page.setInputFiles("#file", [await smallMatrix(folder), demo]);
+  await lookedAt(page);
+  await page.click("#samples-all");
+  await page.waitForFunction(() => /Annotating pbmc_simulated/.test(document.querySelector("#run-title").textContent) && /cells\/s/.test(document.querySelector("#progress-text").textContent), null, WAIT);
+  assert.ok(await page.isDisabled("#samples-list button:first-child"));
+  await page.click("#cancel");
+  const names = () => page.$$eval("#samples-list button", (all) => all.map((made) => made.textContent));
+  assert.deepEqual(await names(), ["✓ small.csv", "pbmc_simulated.h5ad"]);
+  await picture(page, "samples-phone-dark");
+  await page.click("#samples-list button:first-child");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "small.csv", null, WAIT);
+  assert.equal((await savedTable(page)).rows.length, 6);
+  await page.click("#samples-all");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "pbmc_simulated.h5ad", null, WAIT);
+  await ended(page);
+  assert.deepEqual(await names(), ["✓ small.csv", "✓ pbmc_simulated.h5ad"]);
+  assert.deepEqual(problems, []);
+  await close();
+});

@@ -1,0 +1,107 @@
+// Several files that are a matrix each: every one is looked at and annotated by itself, and all can be saved as one table.
+
+import type { ScDiVa } from "scdiva";
+import { h, save } from "./dom";
+import { showError } from "./failure";
+import type { Matrix } from "./input";
+import { page } from "./page";
+import { Session } from "./session";
+
+export class Samples {
+  readonly matrices: Matrix[];
+  /** One a matrix. */
+  readonly #sessions: Session[];
+  #at = 0;
+  #isRunning = false;
+  #isClosed = false;
+
+  constructor(matrices: Matrix[], model: () => Promise<ScDiVa>) {
+    this.matrices = matrices;
+    this.#sessions = matrices.map((matrix) => new Session(matrix, model));
+    page.samples.hidden = matrices.length < 2;
+    page.samplesText.textContent = `${matrices.length} samples: each is annotated by itself, with its own map and clusters.`;
+    page.samplesAll.onclick = () => void this.#annotateAll();
+    page.samplesSave.onclick = () => void this.#save().catch(showError);
+    this.mark();
+  }
+
+  /** The one on the page. */
+  get session(): Session {
+    return this.#sessions[this.#at] as Session;
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning || this.session.isRunning;
+  }
+
+  /** Says which one is on the page, and which are annotated. */
+  mark(): void {
+    if (this.#isClosed) return;
+    const isRunning = this.isRunning;
+    page.samplesList.replaceChildren(
+      ...this.#sessions.map((session, i) => {
+        const made = h("button", { type: "button", className: "small quiet", disabled: isRunning, aria: { pressed: String(i === this.#at) } }, `${session.table ? "✓ " : ""}${session.name}`);
+        made.addEventListener("click", () => void this.#show(i).then(() => (page.samplesList.children[i] as HTMLElement).focus()));
+        return made;
+      }),
+    );
+    const nDone = this.#sessions.filter(({ table }) => table !== undefined).length;
+    page.samplesAll.disabled = isRunning || nDone === this.#sessions.length;
+    page.samplesSave.disabled = isRunning || nDone === 0;
+    page.samplesSave.textContent = nDone === this.#sessions.length ? "One table of all (.csv)" : "One table of those annotated (.csv)";
+  }
+
+  async annotate(): Promise<void> {
+    const running = this.session.annotate();
+    this.mark();
+    await running;
+    this.mark();
+  }
+
+  cancel(): void {
+    this.#isRunning = false;
+    this.session.cancel();
+    this.mark();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#isRunning = false;
+    for (const session of this.#sessions) session.close();
+    page.samples.hidden = true;
+  }
+
+  async #show(at: number): Promise<void> {
+    this.session.leave();
+    this.#at = at;
+    this.mark();
+    await this.session.show();
+  }
+
+  /** One that cannot be annotated stays on the page with the reason, and the others wait. */
+  async #annotateAll(): Promise<void> {
+    this.#isRunning = true;
+    for (const [i, session] of this.#sessions.entries()) {
+      if (session.table !== undefined) continue;
+      await this.#show(i);
+      if (!this.#isRunning) break;
+      await this.annotate();
+      if (!this.#isRunning || session.table === undefined) break;
+    }
+    this.#isRunning = false;
+    this.mark();
+  }
+
+  async #save(): Promise<void> {
+    const tables: string[] = [];
+    for (const session of this.#sessions) {
+      const table = await session.table?.();
+      if (table === undefined) continue;
+      const [header, ...rows] = (await table.text()).trimEnd().split("\n");
+      if (tables.length === 0) tables.push(`sample,${header}`);
+      const name = /[",\n]/.test(session.name) ? `"${session.name.replaceAll('"', '""')}"` : session.name;
+      for (const row of rows) tables.push(`${name},${row}`);
+    }
+    save(new Blob([`${tables.join("\n")}\n`], { type: "text/csv" }), "samples.scdiva.csv");
+  }
+}
