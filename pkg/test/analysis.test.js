@@ -29,7 +29,7 @@ const nCells = 240;
 const numbers = (array) => Array.from(array);
 
 test("every cell has its answers, and each stage was told", () => {
-  assert.deepEqual([...new Set(stages.map((step) => step.stage))], ["read", "annotate", "neighbours", "clusters", "umap"]);
+  assert.deepEqual([...new Set(stages.map((step) => step.stage))], ["tissue", "read", "annotate", "neighbours", "clusters", "umap"]);
   assert.ok(stages.every(({ nDone, nCells }) => nDone <= nCells));
   assert.deepEqual(numbers(batches.flatMap((batch) => numbers(batch.label))), numbers(analysis.label));
   assert.deepEqual(batches.flatMap((batch) => batch.cells), analysis.cells);
