@@ -47,7 +47,7 @@ test("a dropped file is analysed, asked, and saved as an .h5ad that is opened ag
     scdiva.dispose();
     return { ...answer, refused };
   });
-  assert.deepEqual(found.stages, ["read", "annotate", "neighbours", "clusters", "umap"]);
+  assert.deepEqual(found.stages, ["tissue", "read", "annotate", "neighbours", "clusters", "umap"]);
   assert.deepEqual([found.nCells, found.umap, found.lines, found.grown, found.refused], [240, true, 241, true, "disposed"]);
   assert.deepEqual(found.nk, ["GNLY", "NKG7", "GZMB"]);
   [5.39816284, 3.65126729, 0].forEach((wanted, i) => assert.ok(Math.abs(found.cd74[i] - wanted) < 1e-5));
