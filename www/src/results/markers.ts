@@ -50,7 +50,12 @@ export function markersPanel(view: View): HTMLElement {
   );
 }
 
-const keyOf = (view: View): string => `${view.labelling} ${view.threshold.toFixed(2)}`;
+/** The groups themselves, by a sum of them: another threshold that moves no cell asks for nothing new. */
+function keyOf({ labelling, groups }: View): string {
+  let sum = 0x811c9dc5;
+  for (const code of groups.codes) sum = Math.imul(sum ^ code, 0x01000193);
+  return `${labelling} ${sum >>> 0}`;
+}
 
 async function build(view: View, key: string): Promise<Node[]> {
   const { groups, study } = view;
