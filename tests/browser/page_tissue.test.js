@@ -71,20 +71,3 @@ test("the tissue is recognised or chosen, and said", async () => {
   assert.deepEqual(problems, []);
   await close();
 });
-
-test("a head that tells no tissues apart says so when one is asked for", async () => {
-  const { page, close } = await open(browser, server.origin);
-  await page.setInputFiles("#file", await smallMatrix(folder));
-  await lookedAt(page);
-  await page.selectOption("#tissue", "blood");
-  await lookedAt(page);
-  await page.waitForFunction(() => /tells no tissues apart/.test(document.querySelector("#estimate").textContent), null, WAIT);
-  await page.click("#annotate");
-  await ended(page);
-  assert.match(await page.textContent("#error-text"), /"blood", but head "cell_types" tells no tissues apart/);
-  await page.selectOption("#tissue", "");
-  await page.waitForSelector("#error", { state: "hidden", ...WAIT });
-  await annotate(page);
-  assert.ok((await page.locator("#tissue-decision").count()) === 0);
-  await close();
-});
