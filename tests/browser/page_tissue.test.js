@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, ended, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
 const BLOOD = ["B", "Plasma", "CD4 T", "CD8 T", "NK", "CD14 Mono", "CD16 Mono", "DC", "Platelet"];
 let server;
