@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+import { annotate, ended, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
 const BLOOD = ["B", "Plasma", "CD4 T", "CD8 T", "NK", "CD14 Mono", "CD16 Mono", "DC", "Platelet"];
 let server;
@@ -15,22 +15,29 @@ let browser;
 let folder;
 /** The embedded model with a head that knows which of its types are of blood, and a threshold of its own. */
 let model;
-before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
-  model = join(folder, "tissues");
-  await cp(join(root, "models/mini"), model, { recursive: true });
-  const path = join(model, "heads/cell_types.safetensors");
+
+/** The embedded model under another name, other things said in its head's metadata; what is `undefined` is not said. */
+async function mini(name, metadata) {
+  const copy = join(folder, name);
+  await cp(join(root, "models/mini"), copy, { recursive: true });
+  const path = join(copy, "heads/cell_types.safetensors");
   const bytes = await readFile(path);
   const start = 8 + Number(bytes.readBigUInt64LE());
   const header = JSON.parse(bytes.subarray(8, start).toString());
-  Object.assign(header.__metadata__, { tissues: JSON.stringify({ blood: BLOOD }), min_probability: "0.35" });
+  Object.assign(header.__metadata__, metadata);
   const text = Buffer.from(JSON.stringify(header));
   const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, " ")]);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   await writeFile(path, Buffer.concat([length, padded, bytes.subarray(start)]));
+  return copy;
+}
+
+before(async () => {
+  server = await serve("www/dist");
+  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+  browser = await launch({ webgpu: false });
+  model = await mini("tissues", { tissues: JSON.stringify({ blood: BLOOD }), min_probability: "0.35" });
 });
 after(async () => {
   await browser.close();
@@ -69,5 +76,24 @@ test("the tissue is recognised or chosen, and said", async () => {
   assert.equal(await page.textContent("#tissue-decision"), "Tissue: any (as was asked).");
   assert.match(await page.textContent("#methods-text"), /types of all tissues could be named/);
   assert.deepEqual(problems, []);
+  await close();
+});
+
+test("a head that tells no tissues apart says so when one is asked for", async () => {
+  const { page, close } = await open(browser, server.origin);
+  await page.setInputFiles("#model-folder", await mini("plain", { tissues: undefined, tissue_ambiguous: undefined, min_probability: undefined }));
+  await page.waitForFunction(() => document.querySelector("#model-short").textContent === "Model: plain", null, WAIT);
+  await modelReady(page);
+  await page.setInputFiles("#file", await smallMatrix(folder));
+  await lookedAt(page);
+  await page.selectOption("#tissue", "blood");
+  await lookedAt(page);
+  await page.click("#annotate");
+  await ended(page);
+  assert.match(await page.textContent("#error-text"), /"blood", but head "cell_types" tells no tissues apart/);
+  await page.selectOption("#tissue", "");
+  await page.waitForSelector("#error", { state: "hidden", ...WAIT });
+  await annotate(page);
+  assert.ok((await page.locator("#tissue-decision").count()) === 0);
   await close();
 });
