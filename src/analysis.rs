@@ -122,7 +122,7 @@ impl Analysis {
         let head = scdiva.head(options.annotate.head.as_deref())?;
         let tokenizer = scdiva.tokenizer(matrix_ref, matching)?;
         let groups = match &options.groups {
-            Some(column) => Some(groups_of(matrix_ref, column)?),
+            Some(column) => Some(Groups::of_column(matrix_ref, column)?),
             None => options.vote.then_some(Groups::Clusters),
         };
         let whole = WholeOptions {
@@ -479,21 +479,6 @@ fn header(
         tissue,
         cells: 0..report.n_cells,
     })
-}
-
-/// The groups of a column of the input.
-fn groups_of(matrix: &dyn CellMatrix, column: &str) -> Result<Groups> {
-    match matrix.cell_column(column)? {
-        Some(CellColumn::Categories { codes, names }) => Ok(Groups::Given {
-            codes,
-            names: names.into(),
-        }),
-        Some(CellColumn::Numbers(_)) => {
-            let problem = format!("{}: obs/{column} holds numbers; wanted texts or categories", matrix.file());
-            Err(Error::argument("vote", "groups", problem))
-        }
-        None => Err(no_column(matrix, "vote", "groups", column)),
-    }
 }
 
 fn no_column(matrix: &dyn CellMatrix, operation: &'static str, argument: &'static str, column: &str) -> Error {

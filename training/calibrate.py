@@ -19,8 +19,8 @@ TISSUE = "blood"  # of the folds' cells of blood types
 def calibrate(config: Config, data: Path, run: Path) -> None:
     """Write `run/calibration.json`: temperature, least probability, and the trade-off between cells lost and strangers found.
 
-    The temperature makes the probabilities of studies that were not trained on as likely as it can: those that a fold left out, by
-    that fold's model, and the check sets, by the model itself. At the least probability, those studies lose a share of
+    The temperature makes the probabilities of studies that were not trained on as likely as it can: those that a fold left
+    out, by that fold's model, and the check sets, by the model itself. At the least probability, those studies lose a share of
     `MOST_LOST` of their cells on average.
     """
     from .folds import Fold, final_answers
@@ -128,7 +128,8 @@ def rejection_table(config: Config, calibration: dict) -> str:
     lines += [
         "",
         f"Temperature {calibration['temperature']:.2f}; a cell is unassigned below a probability of"
-        f" {calibration['min_probability']:.2f}. What that does to studies that were not trained on (the first by the folds' models):",
+        f" {calibration['min_probability']:.2f}. What that does to studies that were not trained on (the first by the folds'"
+        " models):",
         "",
         "| study | ECE without temperature | ECE | cells lost |",
         "|---|---|---|---|",

@@ -27,8 +27,8 @@ def reconstruction_table(config: Config, data: Path, folder: Path) -> str:
         "### Reconstruction",
         "",
         f"Up to {N_CELLS} cells of each check set. Identity: share of masked genes named first; value: Pearson correlation of"
-        " log1p values over masked positions; gene mean: the same for each gene's mean over the other cells of the study that have it."
-        " The cell's token has seen the whole cell, as the architecture has it.",
+        " log1p values over masked positions; gene mean: the same for each gene's mean over the other cells of the study that"
+        " have it. The cell's token has seen the whole cell, as the architecture has it.",
         "",
         "| study | " + " | ".join(f"{share:.0%}: identity | value | gene mean" for share in SHARES) + " |",
         "|---" * (1 + 3 * len(SHARES)) + "|",

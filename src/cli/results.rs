@@ -9,7 +9,7 @@ use super::output::OutputPath;
 use super::session::{progress_bar, show};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use scdiva::cells::{CellColumn, CellMatrix};
+use scdiva::cells::CellMatrix;
 use scdiva::run::{Columns, Groups, Results, Stage, WholeOptions};
 use scdiva::tasks::Progress;
 use scdiva::write::TableWriter;
@@ -138,7 +138,7 @@ impl ResultArgs {
         }
         let groups = match (&self.groups, matrix) {
             (None, _) => self.vote.then_some(Groups::Clusters),
-            (Some(column), Some(matrix)) => Some(groups_of(matrix, column)?),
+            (Some(column), Some(matrix)) => Some(Groups::of_column(matrix, column)?),
             (Some(_), None) => {
                 return Err(Error::Argument {
                     operation: "merge",
@@ -195,30 +195,6 @@ impl ResultArgs {
         };
         results.write_table(&output.name(), table, which)?;
         file.finish()
-    }
-}
-
-/// The groups of a column of the input.
-fn groups_of(matrix: &dyn CellMatrix, column: &str) -> Result<Groups> {
-    let wrong = |problem: String| Error::Argument {
-        operation: "vote",
-        argument: "groups",
-        problem,
-    };
-    match matrix.cell_column(column)? {
-        Some(CellColumn::Categories { codes, names }) => Ok(Groups::Given {
-            codes,
-            names: names.into(),
-        }),
-        Some(CellColumn::Numbers(_)) => {
-            let problem = format!("{}: obs/{column} holds numbers; wanted texts or categories", matrix.file());
-            Err(wrong(problem))
-        }
-        None => {
-            let has = matrix.cell_columns();
-            let has = if has.is_empty() { "none".to_owned() } else { has.join(", ") };
-            Err(wrong(format!("{}: no obs column {column}; it has {has}", matrix.file())))
-        }
     }
 }
 

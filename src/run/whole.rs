@@ -1,6 +1,7 @@
 //! What is said of all cells at once: votes of groups, a layout in two dimensions. Needs memory for the embeddings of all cells.
 
 use super::results::{Results, Votes};
+use crate::cells::{CellColumn, CellMatrix};
 use crate::error::{Error, Result};
 use crate::model::Prediction;
 use crate::tasks::{
@@ -33,6 +34,31 @@ pub enum Groups {
         /// The groups' names.
         names: Arc<[String]>,
     },
+}
+
+impl Groups {
+    /// The groups of an obs column.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the matrix has no such column, or numbers in it; what [`CellMatrix::cell_column`] says.
+    pub fn of_column(matrix: &dyn CellMatrix, column: &str) -> Result<Self> {
+        let problem = match matrix.cell_column(column)? {
+            Some(CellColumn::Categories { codes, names }) => {
+                let names = names.into();
+                return Ok(Self::Given { codes, names });
+            }
+            Some(CellColumn::Numbers(_)) => format!("obs/{column} holds numbers; wanted texts or categories"),
+            None => match matrix.cell_columns() {
+                [] => format!("no obs column {column}; it has none"),
+                names => format!("no obs column {column}; it has {}", names.join(", ")),
+            },
+        };
+        Err(Error::argument(
+            "vote",
+            "groups",
+            format_args!("{}: {problem}", matrix.file()),
+        ))
+    }
 }
 
 /// What is being done.

@@ -1,7 +1,6 @@
 // How the page looks and behaves: for a screen reader, in light and dark, on a phone, while it computes, and without WebGL.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,11 +47,11 @@ for (const colorScheme of ["light", "dark"]) {
     await page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
     const now = await page.screenshot({ animations: "disabled" });
     const path = new URL(`looks/start-${colorScheme}.png`, import.meta.url);
-    if (!existsSync(path)) await writeFile(path, now);
+    if (process.env.TAKE_LOOKS) await writeFile(path, now);
     const blank = await browser.newPage();
     const [mean, most] = await blank.evaluate(difference, [now.toString("base64"), (await readFile(path)).toString("base64")]);
     await blank.close();
-    assert.ok(mean < 4 && most < 90, `differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most; delete ${path.pathname} to take a new one`);
+    assert.ok(mean < 4 && most < 90, `differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most; TAKE_LOOKS=1 takes new ones`);
     await close();
   });
 }
@@ -95,7 +94,8 @@ test("the page stays smooth while the worker computes", async () => {
   const at = (share) => gaps[Math.floor(share * (gaps.length - 1))];
   console.log(`frames while annotating: ${gaps.length}, ${at(0.5).toFixed(1)} ms at the median, ${at(0.95).toFixed(1)} ms at the 95th percentile, ${at(1).toFixed(0)} ms at most`);
   assert.ok(gaps.length > 30, `${gaps.length} frames`);
-  assert.ok(at(0.95) < 500, `95th percentile ${at(0.95)} ms`);
+  // 16.7 on a quiet machine, software rendering included.
+  assert.ok(at(0.95) < 100, `95th percentile ${at(0.95)} ms`);
   await close();
 });
 
