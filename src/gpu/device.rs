@@ -55,10 +55,18 @@ pub(super) struct Opened {
     pub(super) uncaptured: Arc<Mutex<Option<String>>>,
 }
 
+/// Features that are used where they are to be had: timestamps for benchmarks, which only run natively.
+const WANTED: wgpu::Features = if cfg!(target_arch = "wasm32") {
+    wgpu::Features::empty()
+} else {
+    wgpu::Features::TIMESTAMP_QUERY
+};
+
 pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
     let adapter = choose(options).await?;
     let about = adapter.get_info();
     let limits = limits(&adapter.limits(), options);
+    let features = adapter.features() & WANTED;
     let info = GpuInfo {
         adapter: if about.name.is_empty() {
             "WebGPU adapter".to_owned()
@@ -69,14 +77,14 @@ pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
         device_type: format!("{:?}", about.device_type),
         software: about.device_type == wgpu::DeviceType::Cpu,
-        features: Vec::new(),
+        features: features.iter_names().map(|(name, _)| name.to_owned()).collect(),
         max_binding_size: limits.max_storage_buffer_binding_size.min(options.max_binding_size),
         max_buffer_size: limits.max_buffer_size.min(options.max_binding_size),
     };
     let (device, queue) = adapter
         .request_device(&wgpu::DeviceDescriptor {
             label: Some("scdiva"),
-            required_features: wgpu::Features::empty(),
+            required_features: features,
             required_limits: limits,
             ..Default::default()
         })
