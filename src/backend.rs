@@ -127,6 +127,9 @@ pub trait Backend {
     /// The largest number of f32 that one tensor may hold on this device.
     fn max_tensor_len(&self) -> usize;
 
+    /// Rows of one batch at the most: enough to keep this device busy, little enough that a slow one shows progress.
+    fn batch_rows(&self) -> usize;
+
     /// Reads a tensor back, row-major, after everything before it is done.
     async fn download(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
 

@@ -17,9 +17,6 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Rows of one batch at the most: enough to fill a large GPU, little enough that a slow one shows progress.
-const MAX_BATCH_ROWS: usize = 8_192;
-
 /// How often a lost device is opened again in one task.
 const MAX_LOSSES: usize = 2;
 
@@ -461,7 +458,7 @@ impl ScDiVa {
 
 impl Runner for ScDiVa {
     fn max_rows(&self) -> usize {
-        on_device!(&self.loaded, model => model.max_rows()).min(MAX_BATCH_ROWS)
+        on_device!(&self.loaded, model => model.max_rows().min(model.backend().batch_rows()))
     }
 
     async fn forward(&self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {

@@ -79,6 +79,11 @@ impl Backend for Cpu {
         if cfg!(target_pointer_width = "64") { 1 << 30 } else { 1 << 28 }
     }
 
+    /// Measured at widths of 128 and 512: with fewer rows the ends of the operations show, with 8,192 activations pass through the memory (6 % slower).
+    fn batch_rows(&self) -> usize {
+        2_560
+    }
+
     async fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
         Ok(x.numbers().to_vec())
     }

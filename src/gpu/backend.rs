@@ -105,6 +105,10 @@ impl Backend for Gpu {
         usize::try_from(info.max_binding_size.min(info.max_buffer_size) / 4).unwrap_or(usize::MAX)
     }
 
+    fn batch_rows(&self) -> usize {
+        if self.info().software { 2_048 } else { 8_192 }
+    }
+
     async fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
         let bytes = self.read(&x.buffer, x.n_rows * x.n_cols * 4).await?;
         Ok(bytes
