@@ -13,8 +13,8 @@ use crate::tasks::{AnnotateOptions, CellBlock, GroupSums, Marker, OnProgress, Pr
 use crate::write::Overlay;
 use crate::write::csv::CsvTable;
 use crate::write::h5ad::H5adWriter;
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Formatter};
-
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -67,6 +67,18 @@ pub trait Listener {
     fn block(&mut self, cells: &[String], block: &CellBlock);
 }
 
+/// The answers of an analysis that did not come to its end, for the next one of the same matrix, model and choices.
+#[derive(Debug, Default)]
+pub struct Unfinished(Option<Journal<Overlay<SourceCursor>>>);
+
+impl Unfinished {
+    /// Cells that have their answers.
+    #[must_use]
+    pub fn n_cells(&self) -> usize {
+        self.0.as_ref().map_or(0, Journal::next_cell)
+    }
+}
+
 /// Means and shares of genes in groups; both `[genes, groups]`, row-major, NaN for a missing gene or a group without cells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DotPlot {
@@ -102,7 +114,8 @@ impl Debug for Analysis {
 }
 
 impl Analysis {
-    /// Opens a matrix, annotates all cells, and looks at them as a whole, with the parameters of the command.
+    /// Opens a matrix, annotates all cells, and looks at them as a whole, with the parameters of the command. When this is cancelled or fails while
+    /// the model answers, whole blocks are left in `unfinished`; one that was left there by the same matrix, model and choices is gone on with.
     ///
     /// # Errors
     /// What [`read::open`], [`ScDiVa::answer_blocks`] and [`Results::look_at_whole`] say; [`Error::Argument`] when the input has no column
@@ -113,6 +126,7 @@ impl Analysis {
         opening: &OpenOptions,
         matching: &MatchOptions,
         options: &AnalysisOptions,
+        unfinished: &mut Unfinished,
         listener: &mut dyn Listener,
     ) -> Result<Self> {
         check_min_probability(options.annotate.min_probability)?;
@@ -154,24 +168,39 @@ impl Analysis {
         })?;
 
         let min_probability = options.annotate.min_probability.unwrap_or(head.min_probability);
-        let header = header(scdiva, &tokenizer, &head, min_probability, tissue)?;
-        let mut journal = Journal::create(files.name(), new_file(&files)?, header)?;
+        let header = header(scdiva, &files, &tokenizer, &head, min_probability, tissue)?;
+        let mut journal = match unfinished.0.take() {
+            Some(journal) if *journal.header() == header => journal,
+            _ => Journal::create(files.name(), new_file(&files)?, header)?,
+        };
+        for block in 0..journal.n_blocks() {
+            let (names, block) = journal.read(block)?;
+            listener.block(&names, &block);
+        }
+        let first = journal.next_cell();
         // Progress and blocks are told in turns, by two closures.
-        let listener = std::cell::RefCell::new(listener);
-        scdiva
+        let cell = RefCell::new(listener);
+        let answered = scdiva
             .answer_blocks(
                 &tokenizer,
                 Some(&head),
-                0..n_cells,
-                &mut |progress| listener.borrow_mut().progress(AnalysisStage::Annotate, progress),
+                first..n_cells,
+                &mut |progress| {
+                    cell.borrow_mut()
+                        .progress(AnalysisStage::Annotate, told(first + progress.n_done))
+                },
                 &mut |block| {
                     let names = matrix_ref.cell_names(block.cells.clone())?;
-                    listener.borrow_mut().block(&names, &block);
+                    cell.borrow_mut().block(&names, &block);
                     journal.append(&names, &block)
                 },
             )
-            .await?;
-        let listener = listener.into_inner();
+            .await;
+        if let Err(error) = answered {
+            unfinished.0 = Some(journal);
+            return Err(error);
+        }
+        let listener = cell.into_inner();
         let mut results = Results::new(Parts::join(vec![journal])?);
         results.look_at_whole(&whole, &mut |stage, progress| {
             listener.progress(AnalysisStage::Whole(stage), progress)
@@ -449,6 +478,7 @@ fn new_file(files: &Files) -> Result<Overlay<SourceCursor>> {
 
 fn header(
     scdiva: &ScDiVa,
+    files: &Files,
     tokenizer: &Tokenizer<'_>,
     head: &Head,
     min_probability: f32,
@@ -460,8 +490,7 @@ fn header(
         version: info.version.to_owned(),
         input: RunInput {
             file: report.file.clone(),
-            // It is asked for when a run goes on, and this one does not.
-            fingerprint: String::new(),
+            fingerprint: files.fingerprint()?,
             n_cells: report.n_cells,
             report: serde_json::to_value(report).map_err(|error| Error::file(&report.file, "report", error))?,
         },

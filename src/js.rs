@@ -3,7 +3,7 @@
 
 mod analysis;
 
-use crate::analysis::AnalysisOptions;
+use crate::analysis::{AnalysisOptions, Unfinished};
 use crate::cells::{CellMatrix, MatchOptions};
 use crate::model::{CellInput, ModelFiles, Output, Prediction, Want};
 use crate::read::{self, Files, OpenOptions, Source};
@@ -137,10 +137,10 @@ impl Input {
     }
 }
 
-/// A model on a device.
+/// A model on a device, and what it left unfinished.
 #[wasm_bindgen]
 #[derive(Debug)]
-pub struct Engine(ScDiVa);
+pub struct Engine(ScDiVa, Unfinished);
 
 #[wasm_bindgen]
 #[expect(
@@ -156,7 +156,8 @@ impl Engine {
             files.insert(name, Arc::new(JsSource::new(source)));
         }
         let device: DeviceChoice = device.parse().map_err(thrown)?;
-        Ok(Self(ScDiVa::open(files, device).await.map_err(thrown)?))
+        let scdiva = ScDiVa::open(files, device).await.map_err(thrown)?;
+        Ok(Self(scdiva, Unfinished::default()))
     }
 
     /// [`crate::Info`].
@@ -227,6 +228,12 @@ impl Engine {
             .map_err(thrown)
     }
 
+    /// Cells that were answered by an `analyse` that did not come to its end: the same call goes on from there.
+    #[wasm_bindgen(getter, js_name = nUnfinished)]
+    pub fn n_unfinished(&self) -> usize {
+        self.1.n_cells()
+    }
+
     /// Annotates all cells, looks at them as a whole, and keeps the matrix open. `on_progress(stage, n_done, n_cells)` as in `annotate`;
     /// `on_batch` as in `annotateBatches`.
     #[expect(clippy::too_many_arguments, reason = "JavaScript names them in an object, on its side")]
@@ -252,7 +259,7 @@ impl Engine {
             groups,
             umap,
         };
-        analysis::Analysis::new(&mut self.0, input, &options, on_progress, on_batch).await
+        analysis::Analysis::new(&mut self.0, input, &options, &mut self.1, on_progress, on_batch).await
     }
 
     /// The embeddings of all cells. `on_progress` as in `annotate`.

@@ -7,11 +7,12 @@ mod support {
     pub mod command;
 }
 
-use scdiva::analysis::{Analysis, AnalysisOptions, AnalysisStage, H5adFile, Listener};
+use scdiva::analysis::{Analysis, AnalysisOptions, AnalysisStage, H5adFile, Listener, Unfinished};
 use scdiva::cells::{CellColumn, CellMatrix};
 use scdiva::read::{self, FileSource, Files};
 use scdiva::tasks::{CellBlock, Progress};
 use scdiva::{DeviceChoice, Error, ModelFiles, ScDiVa};
+use std::fmt::Write;
 use std::fs;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::Path;
@@ -64,6 +65,7 @@ fn analyse(model: ModelFiles, path: &str, options: &AnalysisOptions, heard: &mut
             &Default::default(),
             &Default::default(),
             options,
+            &mut Unfinished::default(),
             heard,
         )
         .await
@@ -115,6 +117,80 @@ fn log_normalised(matrix: &dyn CellMatrix) -> Vec<Vec<f64>> {
         row
     };
     (0..matrix.n_cells()).map(row).collect()
+}
+
+/// Ends when so many cells have their answers; counts those that the model answered.
+struct Stopping {
+    after: usize,
+    first: Option<usize>,
+    last: usize,
+}
+
+impl Listener for Stopping {
+    fn progress(&mut self, stage: AnalysisStage, progress: Progress) -> ControlFlow<()> {
+        if stage == AnalysisStage::Annotate {
+            self.first.get_or_insert(progress.n_done);
+            self.last = progress.n_done;
+            if progress.n_done >= self.after {
+                return Break(());
+            }
+        }
+        Continue(())
+    }
+
+    fn block(&mut self, _cells: &[String], _block: &CellBlock) {}
+}
+
+#[test]
+fn what_was_cancelled_goes_on_where_it_ended_unless_anything_is_another() {
+    let place = Place::telling();
+    let mut text = "cell".to_owned();
+    (0..20).for_each(|gene| write!(text, ",GENE{gene}").unwrap());
+    for cell in 0..700 {
+        write!(text, "\ncell_{cell}").unwrap();
+        (0..20).for_each(|gene| write!(text, ",{}", (cell * 7 + gene * gene * 5) % 11).unwrap());
+    }
+    fs::write(place.path("in.csv"), text).unwrap();
+    let input = place.text("in.csv");
+    let model = ModelFiles::from_folder(place.0.path()).unwrap();
+    let mut scdiva = pollster::block_on(ScDiVa::open(model, DeviceChoice::Cpu)).unwrap();
+    let mut unfinished = Unfinished::default();
+    let mut run = |after: usize, min_probability: Option<f32>, unfinished: &mut Unfinished| {
+        let mut options = AnalysisOptions::default();
+        options.annotate.min_probability = min_probability;
+        let mut stopping = Stopping {
+            after,
+            first: None,
+            last: 0,
+        };
+        let (opening, matching) = Default::default();
+        let made = Analysis::new(
+            &mut scdiva,
+            open(&input),
+            &opening,
+            &matching,
+            &options,
+            unfinished,
+            &mut stopping,
+        );
+        let csv = pollster::block_on(made).map(|mut analysis| analysis.csv(0.5).unwrap());
+        (csv, stopping.first.unwrap(), stopping.last)
+    };
+    let (whole, first, n_cells) = run(usize::MAX, None, &mut unfinished);
+    assert_eq!((first, unfinished.n_cells()), (0, 0));
+    // Before the second block is whole: one is kept.
+    let (cancelled, _, last) = run(300, None, &mut unfinished);
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert!(last < n_cells);
+    assert_eq!(unfinished.n_cells(), 256);
+    let (again, first, last) = run(usize::MAX, None, &mut unfinished);
+    assert_eq!((first, last, unfinished.n_cells()), (256, n_cells, 0));
+    assert_eq!(again.unwrap(), whole.unwrap());
+    // Another threshold: what was kept is not of this run.
+    let (cancelled, ..) = run(300, None, &mut unfinished);
+    assert!(cancelled.is_err() && unfinished.n_cells() == 256);
+    let (other, first, _) = run(usize::MAX, Some(0.9), &mut unfinished);
+    assert!(other.is_ok() && first == 0);
 }
 
 #[test]

@@ -374,7 +374,7 @@ function request<Name extends CallName>(
     connection.onMessage((message: Response) => {
       if ("progress" in message) listening.onStage?.(...message.progress);
       else if ("batch" in message) listening.onBatch?.(message.batch);
-      else if ("error" in message) reject(new ScDiVaError(message.error.code, message.error.message));
+      else if ("error" in message) reject(new ScDiVaError(message.error.code, message.error.message, message.error.nKept));
       else resolve(message.answer);
     });
     connection.send({ call, arguments: values });

@@ -21,6 +21,8 @@ export class ScDiVaError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
+    /** Of an `analyse` that was cancelled or failed: cells that keep their answers. The same call goes on from there. */
+    readonly nKept = 0,
   ) {
     super(message);
   }

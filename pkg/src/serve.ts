@@ -147,7 +147,8 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
       const call = calls[message.call] as (values: unknown) => Promise<Calls[CallName]["answer"]>;
       host.send({ answer: await call(message.arguments) });
     } catch (error) {
-      host.send({ error: { code: codeOf(error), message: error instanceof Error ? error.message : String(error) } });
+      const nKept = message.call === "analyse" ? (engine?.nUnfinished ?? 0) : 0;
+      host.send({ error: { code: codeOf(error), message: error instanceof Error ? error.message : String(error), nKept } });
     }
   };
 }

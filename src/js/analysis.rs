@@ -2,7 +2,7 @@
 
 use super::{Input, JsResult, batch, label_codes, numbers, thrown, to_js};
 use crate::ScDiVa;
-use crate::analysis::{self, AnalysisOptions, AnalysisStage, Listener};
+use crate::analysis::{self, AnalysisOptions, AnalysisStage, Listener, Unfinished};
 use crate::cells::CellColumn;
 use crate::model::Prediction;
 use crate::run::Votes;
@@ -48,6 +48,7 @@ impl Analysis {
         scdiva: &mut ScDiVa,
         input: Input,
         options: &AnalysisOptions,
+        unfinished: &mut Unfinished,
         on_progress: Function,
         on_batch: Function,
     ) -> JsResult<Self> {
@@ -56,7 +57,12 @@ impl Analysis {
             on_batch,
             labels: scdiva.head(options.annotate.head.as_deref()).map_err(thrown)?.labels,
         };
-        let made = analysis::Analysis::new(scdiva, input.files, &input.opening, &input.matching, options, &mut told);
+        let Input {
+            files,
+            opening,
+            matching,
+        } = input;
+        let made = analysis::Analysis::new(scdiva, files, &opening, &matching, options, unfinished, &mut told);
         made.await.map(Self).map_err(thrown)
     }
 

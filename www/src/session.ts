@@ -151,7 +151,9 @@ export class Session {
     try {
       const scdiva = await this.#model();
       const { groups } = this.#choices;
-      const analysis = await untilAborted(signal, this.#analyse(scdiva, signal));
+      const work = this.#analyse(scdiva, signal);
+      work.catch((error: unknown) => this.#stopped(signal, error));
+      const analysis = await untilAborted(signal, work);
       const means = meansOf(scdiva.info, groups ?? null, (performance.now() - start) / 1000);
       this.#study = new Study(answersOf(analysis), means, analysis);
       page.run.hidden = true;
@@ -171,6 +173,13 @@ export class Session {
         for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = false;
       }
     }
+  }
+
+  /** The worker has ended: what it keeps is known now, a moment after the page was free. */
+  #stopped(signal: AbortSignal, error: unknown): void {
+    if (signal !== this.#work.signal || !this.#found || !(error instanceof ScDiVaError) || error.nKept === 0) return;
+    page.estimate.textContent = `${count(error.nKept)} of ${count(this.#found.nCells)} cells are annotated and kept. It goes on from there, unless a choice above is changed.`;
+    page.annotate.textContent = "Go on";
   }
 
   #annotated(): void {
@@ -229,7 +238,7 @@ export class Session {
     page.run.hidden = true;
     page.go.hidden = false;
     page.status.textContent = "Cancelled.";
-    page.estimate.textContent = "Cancelled. Nothing was kept; it can be started again.";
+    page.estimate.textContent = "Cancelled. It can be started again.";
     page.annotate.focus();
   }
 
