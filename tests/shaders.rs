@@ -2,8 +2,9 @@
 //! No GPU is needed.
 #![expect(clippy::panic, reason = "in what the tests share a failure is a failed test")]
 
+use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
-use scdiva::gpu::{Access, KERNELS};
+use scdiva::gpu::{Access, Feature, KERNELS};
 
 fn parse(source: &str) -> naga::Module {
     naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(source)))
@@ -14,6 +15,7 @@ fn every_file_is_a_kernel() {
     let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "parts")
         .collect();
     files.sort();
     let kernels: Vec<String> = KERNELS.iter().map(|kernel| format!("{}.wgsl", kernel.name)).collect();
@@ -24,7 +26,19 @@ fn every_file_is_a_kernel() {
 fn shaders_are_valid() {
     for kernel in KERNELS {
         let module = parse(kernel.source);
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty())
+        let mut capabilities = Capabilities::empty();
+        for feature in kernel.needs {
+            capabilities |= match feature {
+                Feature::Subgroups => Capabilities::SUBGROUP,
+            };
+        }
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+        if kernel.needs.contains(&Feature::Subgroups) {
+            validator
+                .subgroup_stages(ShaderStages::COMPUTE)
+                .subgroup_operations(SubgroupOperationSet::all());
+        }
+        validator
             .validate(&module)
             .unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(kernel.source)));
     }

@@ -1,5 +1,6 @@
 //! Opening an adapter, and what is known of it.
 
+use super::choose::{AttentionKernel, LinearKernel};
 use super::pool::lock;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -12,6 +13,10 @@ pub struct GpuOptions {
     pub allow_software: bool,
     /// Bind no more bytes than this at a time, whatever the adapter allows; the guaranteed 128 MiB is the WebGPU default.
     pub max_binding_size: u64,
+    /// Use this kernel for every product whose shape it takes, instead of the one chosen for the adapter: for tests and measurements.
+    pub linear: Option<LinearKernel>,
+    /// The same for attention.
+    pub attention: Option<AttentionKernel>,
 }
 
 impl Default for GpuOptions {
@@ -19,6 +24,8 @@ impl Default for GpuOptions {
         Self {
             allow_software: true,
             max_binding_size: u64::MAX,
+            linear: None,
+            attention: None,
         }
     }
 }
@@ -38,6 +45,8 @@ pub struct GpuInfo {
     pub software: bool,
     /// WebGPU features in use.
     pub features: Vec<String>,
+    /// The fewest threads of a subgroup; 0 where subgroups are not in use.
+    pub subgroup_size: u32,
     /// The most bytes of one storage binding, as used.
     pub max_binding_size: u64,
     /// The most bytes of one buffer, as used.
@@ -59,6 +68,8 @@ pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
     let adapter = choose(options).await?;
     let about = adapter.get_info();
     let limits = limits(&adapter.limits(), options);
+    // wgpu has no subgroups in browsers.
+    let features = adapter.features() & wgpu::Features::SUBGROUP;
     let info = GpuInfo {
         adapter: if about.name.is_empty() {
             "WebGPU adapter".to_owned()
@@ -69,14 +80,19 @@ pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
         device_type: format!("{:?}", about.device_type),
         software: about.device_type == wgpu::DeviceType::Cpu,
-        features: Vec::new(),
+        features: features.iter_names().map(|(name, _)| name.to_owned()).collect(),
+        subgroup_size: if features.contains(wgpu::Features::SUBGROUP) {
+            about.subgroup_min_size
+        } else {
+            0
+        },
         max_binding_size: limits.max_storage_buffer_binding_size.min(options.max_binding_size),
         max_buffer_size: limits.max_buffer_size.min(options.max_binding_size),
     };
     let (device, queue) = adapter
         .request_device(&wgpu::DeviceDescriptor {
             label: Some("scdiva"),
-            required_features: wgpu::Features::empty(),
+            required_features: features,
             required_limits: limits,
             ..Default::default()
         })

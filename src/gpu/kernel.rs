@@ -9,13 +9,22 @@ pub enum Access {
     ReadWrite,
 }
 
-/// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point.
+/// What a kernel needs beyond WebGPU's core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Subgroup operations.
+    Subgroups,
+}
+
+/// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point, and what it shares with others from `shaders/parts/`.
 #[derive(Debug)]
 pub struct Kernel {
     /// Stem of the file, and entry point.
     pub name: &'static str,
-    /// The whole file.
+    /// The whole text.
     pub source: &'static str,
+    /// A device without these must not be given it.
+    pub needs: &'static [Feature],
     /// Storage buffers in the order of their bindings, from binding 1 on; binding 0 is the parameters.
     pub buffers: &'static [(&'static str, Access)],
     /// Members of `Params` in order; each is a u32 or an f32.

@@ -4,18 +4,21 @@
 //! buffer, bind groups are kept, buffers come from a pool: in the steady state a dispatch allocates nothing.
 
 mod backend;
+mod choose;
 mod device;
 mod kernel;
 mod kernels;
 mod pool;
 mod recorder;
 
+pub use choose::{AttentionKernel, LinearKernel};
 pub use device::{GpuInfo, GpuOptions};
-pub use kernel::{Access, Kernel};
+pub use kernel::{Access, Feature, Kernel};
 pub use kernels::KERNELS;
 
 use crate::backend::{CellRows, Matrix};
 use crate::error::{Error, Result};
+use choose::Choice;
 use pool::{Buffer, Pool, lock};
 use recorder::Recorder;
 use std::ops::Range;
@@ -26,6 +29,7 @@ pub struct Gpu {
     opened: device::Opened,
     pool: Arc<Mutex<Pool>>,
     recorder: Mutex<Recorder>,
+    choice: Choice,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -130,10 +134,16 @@ impl Gpu {
     pub async fn open(options: GpuOptions) -> Result<Self> {
         let opened = device::open(options).await?;
         let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software));
+        let default = Choice::default_of(&opened.info);
+        let choice = Choice {
+            linear: options.linear.unwrap_or(default.linear),
+            attention: options.attention.unwrap_or(default.attention),
+        };
         Ok(Self {
             opened,
             pool: Arc::default(),
             recorder,
+            choice,
         })
     }
 

@@ -16,15 +16,19 @@ pub(super) mod set_latent_rows;
 use super::kernel::Kernel;
 
 /// Every kernel, for tests and tools.
-pub const KERNELS: [&Kernel; 12] = [
+pub const KERNELS: &[&Kernel] = &[
     &add_gene_embedding::KERNEL,
     &attention::KERNEL,
+    &attention::REGISTERS,
     &attention_weights::KERNEL,
     &cell_mean::KERNEL,
     &encode_values::KERNEL,
     &latent_rows::KERNEL,
     &layer_norm_relu::KERNEL,
-    &linear::KERNEL,
+    &linear::TILE_64,
+    #[cfg(not(target_arch = "wasm32"))]
+    &linear::BROADCAST,
+    &linear::REGISTERS,
     &mask_rows::KERNEL,
     &rms_norm::KERNEL,
     &rows::KERNEL,
