@@ -451,13 +451,9 @@ impl ScDiVa {
     /// One batch; a lost device is opened again and the batch repeated.
     async fn run(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
         loop {
-            match on_device!(&self.loaded, model => model.forward(cells, want).await) {
-                Err(Error::DeviceLost { .. }) if self.n_losses < MAX_LOSSES => {
-                    self.n_losses += 1;
-                    // The same kind of device as before: nothing is swapped silently.
-                    self.loaded = gpu(Checkpoint::open(&self.files)?, true).await?;
-                }
-                result => return result,
+            match Runner::forward(self, cells, want).await {
+                Ok(output) => return Ok(output),
+                Err(error) => self.recover(error).await?,
             }
         }
     }
@@ -468,8 +464,18 @@ impl Runner for ScDiVa {
         on_device!(&self.loaded, model => model.max_rows()).min(MAX_BATCH_ROWS)
     }
 
-    async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
-        self.run(cells, want).await
+    async fn forward(&self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
+        on_device!(&self.loaded, model => model.forward(cells, want).await)
+    }
+
+    async fn recover(&mut self, error: Error) -> Result<()> {
+        if !matches!(error, Error::DeviceLost { .. }) || self.n_losses == MAX_LOSSES {
+            return Err(error);
+        }
+        self.n_losses += 1;
+        // The same kind of device as before: nothing is swapped silently.
+        self.loaded = gpu(Checkpoint::open(&self.files)?, true).await?;
+        Ok(())
     }
 }
 

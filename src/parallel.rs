@@ -1,11 +1,59 @@
-//! Loops over all threads of the machine: rayon. In wasm, where there is one thread, the same loops one after another, by the same names:
+//! What runs side by side. Loops over all threads of the machine: rayon. In wasm, where there is one thread, the same loops one after another, by the same names:
 //! rayon's own machinery would be a twentieth of the module and do nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use rayon::{current_num_threads, prelude};
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use single::{current_num_threads, prelude};
+
+/// A future that was polled once: what it hands to a device by then runs from now on.
+pub(crate) enum Started<F: Future> {
+    Running(Pin<Box<F>>),
+    Done(F::Output),
+}
+
+impl<F: Future> Started<F> {
+    pub(crate) async fn start(future: F) -> Self {
+        let mut future = Box::pin(future);
+        match std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+            Poll::Ready(output) => Self::Done(output),
+            Poll::Pending => Self::Running(future),
+        }
+    }
+
+    pub(crate) async fn finish(self) -> F::Output {
+        match self {
+            Self::Running(future) => future.await,
+            Self::Done(output) => output,
+        }
+    }
+}
+
+/// Does `work` on a thread of its own while the future runs on this one.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) async fn meanwhile<T: Send, R>(work: impl FnOnce() -> T + Send, future: impl Future<Output = R>) -> (T, R) {
+    std::thread::scope(|scope| {
+        let work = scope.spawn(work);
+        let result = pollster::block_on(future);
+        match work.join() {
+            Ok(work) => (work, result),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Does `work` while the device has what the future gave it.
+#[cfg(target_arch = "wasm32")]
+pub(crate) async fn meanwhile<T, R>(work: impl FnOnce() -> T, future: impl Future<Output = R>) -> (T, R) {
+    let started = Started::start(future).await;
+    let work = work();
+    (work, started.finish().await)
+}
 
 #[cfg(target_arch = "wasm32")]
 mod single {

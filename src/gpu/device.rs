@@ -64,12 +64,18 @@ pub(super) struct Opened {
     pub(super) uncaptured: Arc<Mutex<Option<String>>>,
 }
 
+/// Features that are used where they are to be had: timestamps for measurements, and subgroups, which wgpu does not have in browsers.
+const WANTED: wgpu::Features = if cfg!(target_arch = "wasm32") {
+    wgpu::Features::empty()
+} else {
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP)
+};
+
 pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
     let adapter = choose(options).await?;
     let about = adapter.get_info();
     let limits = limits(&adapter.limits(), options);
-    // wgpu has no subgroups in browsers.
-    let features = adapter.features() & wgpu::Features::SUBGROUP;
+    let features = adapter.features() & WANTED;
     let info = GpuInfo {
         adapter: if about.name.is_empty() {
             "WebGPU adapter".to_owned()

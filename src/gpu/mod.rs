@@ -10,11 +10,16 @@ mod kernel;
 mod kernels;
 mod pool;
 mod recorder;
+#[cfg(not(target_arch = "wasm32"))]
+mod timer;
 
 pub use choose::{AttentionKernel, LinearKernel};
 pub use device::{GpuInfo, GpuOptions};
 pub use kernel::{Access, Feature, Kernel};
 pub use kernels::KERNELS;
+pub use recorder::Counters;
+#[cfg(not(target_arch = "wasm32"))]
+pub use timer::KernelTime;
 
 use crate::backend::{CellRows, Matrix};
 use crate::error::{Error, Result};

@@ -3,6 +3,8 @@
 use super::Gpu;
 use super::kernel::{Access, Kernel};
 use super::pool::{Buffer, lock, size_class};
+#[cfg(not(target_arch = "wasm32"))]
+use super::timer::Timer;
 use crate::error::Result;
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,6 +20,19 @@ const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
 const N_SLOTS: u64 = 1024;
 /// More bind groups than this would mean that sizes never repeat; then keeping them is no use.
 const MOST_BIND_GROUPS: usize = 8192;
+
+/// What a device was asked to do since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kernels launched.
+    pub n_dispatches: u64,
+    /// Submits of recorded work.
+    pub n_submits: u64,
+    /// Bytes written to the device: weights, batches.
+    pub bytes_up: u64,
+    /// Bytes read back.
+    pub bytes_down: u64,
+}
 
 #[cfg(not(target_arch = "wasm32"))]
 type Verdict = Pin<Box<dyn Future<Output = Option<wgpu::Error>> + Send>>;
@@ -41,6 +56,9 @@ pub(super) struct Recorder {
     bind_groups: HashMap<(&'static str, Vec<u64>), wgpu::BindGroup>,
     /// Error scopes that were closed and not yet asked.
     verdicts: Vec<(String, Verdict)>,
+    pub(super) counters: Counters,
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) timer: Option<Timer>,
 }
 
 impl Recorder {
@@ -62,6 +80,9 @@ impl Recorder {
             pipelines: HashMap::new(),
             bind_groups: HashMap::new(),
             verdicts: Vec::new(),
+            counters: Counters::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            timer: None,
         }
     }
 
@@ -82,13 +103,25 @@ impl Recorder {
         result
     }
 
-    fn submit(&mut self, device: &wgpu::Device, queue: &wgpu::Queue) {
+    /// Submits what is recorded; tells until when that would have to be waited for.
+    pub(super) fn submit(&mut self, device: &wgpu::Device, queue: &wgpu::Queue) -> Option<wgpu::SubmissionIndex> {
         drop(self.pass.take());
-        let Some(encoder) = self.encoder.take() else { return };
+        #[cfg_attr(target_arch = "wasm32", expect(unused_mut, reason = "only a timer writes more"))]
+        let mut encoder = self.encoder.take()?;
         queue.write_buffer(&self.params, 0, &self.params_bytes);
         self.params_bytes.clear();
         self.flops = 0;
-        self.scoped(device, "submit", |_| queue.submit([encoder.finish()]));
+        self.counters.n_submits += 1;
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(timer) = &mut self.timer {
+            timer.resolve(&mut encoder);
+        }
+        let index = self.scoped(device, "submit", |_| queue.submit([encoder.finish()]));
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(timer) = &mut self.timer {
+            timer.collect(device, &index);
+        }
+        Some(index)
     }
 }
 
@@ -117,6 +150,8 @@ impl Gpu {
             pipelines,
             bind_groups,
             params_bytes,
+            #[cfg(not(target_arch = "wasm32"))]
+            timer,
             ..
         } = recorder;
         let pipeline_key = (kernel.name, constants.iter().map(|c| c.to_bits()).collect());
@@ -125,11 +160,18 @@ impl Gpu {
             return Err(self.error(kernel.name, "the pipeline is gone"));
         };
         let encoder = encoder.get_or_insert_with(|| device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()));
-        let pass = pass.get_or_insert_with(|| {
-            encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor::default())
-                .forget_lifetime()
-        });
+        #[cfg(not(target_arch = "wasm32"))]
+        let descriptor = match timer {
+            Some(timer) => {
+                // A pass each: timestamps stand at the ends of passes.
+                drop(pass.take());
+                timer.next_pass(kernel.name, flops)
+            }
+            None => wgpu::ComputePassDescriptor::default(),
+        };
+        #[cfg(target_arch = "wasm32")]
+        let descriptor = wgpu::ComputePassDescriptor::default();
+        let pass = pass.get_or_insert_with(|| encoder.begin_compute_pass(&descriptor).forget_lifetime());
         let offset = params_bytes.len();
         params_bytes.extend_from_slice(bytemuck::bytes_of(params));
         // The ring holds N_SLOTS · SLOT bytes, far below 2^32.
@@ -138,6 +180,7 @@ impl Gpu {
         pass.set_bind_group(0, bind_group, &[super::kernel::count(offset)]);
         pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
         recorder.flops += flops;
+        recorder.counters.n_dispatches += 1;
         Ok(())
     }
 
@@ -233,7 +276,10 @@ impl Gpu {
     /// Writes to a buffer before whatever is recorded next. What was recorded so far is submitted first: a write takes effect
     /// at the start of a submit, and the pool may have handed out a buffer that recorded work still reads.
     pub(super) fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
-        lock(&self.recorder).submit(&self.opened.device, &self.opened.queue);
+        let mut recorder = lock(&self.recorder);
+        recorder.submit(&self.opened.device, &self.opened.queue);
+        recorder.counters.bytes_up += bytes.len() as u64;
+        drop(recorder);
         if let Some(raw) = buffer.raw() {
             self.opened.queue.write_buffer(raw, offset, bytes);
         }
@@ -251,13 +297,17 @@ impl Gpu {
             return Ok(());
         }
         lock(&self.recorder).unsettled = 0;
-        self.opened.queue.submit([]);
-        self.wait("upload")
+        let index = self.opened.queue.submit([]);
+        self.wait("upload", Some(index))
     }
 
-    /// Natively: until everything submitted is done. In a browser the event loop does that.
-    fn wait(&self, operation: &str) -> Result<()> {
-        match self.opened.device.poll(wgpu::PollType::wait_indefinitely()) {
+    /// Natively: until a submission is done. In a browser the event loop does that.
+    fn wait(&self, operation: &str, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let timeout = None;
+        match self.opened.device.poll(wgpu::PollType::Wait {
+            submission_index,
+            timeout,
+        }) {
             Ok(_) => Ok(()),
             Err(e) => {
                 self.check_alive()?;
@@ -266,7 +316,8 @@ impl Gpu {
         }
     }
 
-    /// Reads the first `size` bytes of a buffer back, and the verdict of everything that was done before.
+    /// Reads the first `size` bytes of a buffer back, and the verdict of everything that was done before. When this is first polled all is
+    /// submitted; the wait begins at the second time, so that a caller may submit more work in between.
     pub(super) async fn read(&self, buffer: &Buffer, size: usize) -> Result<Vec<u8>> {
         self.check_alive()?;
         let bytes = size as u64;
@@ -274,7 +325,7 @@ impl Gpu {
         let (Some(from), Some(to)) = (buffer.raw(), staging.raw()) else {
             return Err(self.error("download", "the buffer is gone"));
         };
-        let verdicts = {
+        let (index, verdicts) = {
             let mut recorder = lock(&self.recorder);
             drop(recorder.pass.take());
             let device = &self.opened.device;
@@ -282,15 +333,20 @@ impl Gpu {
                 .encoder
                 .get_or_insert_with(|| device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()));
             encoder.copy_buffer_to_buffer(from, 0, to, 0, bytes);
-            recorder.submit(device, &self.opened.queue);
-            std::mem::take(&mut recorder.verdicts)
+            recorder.counters.bytes_down += bytes;
+            let index = recorder.submit(device, &self.opened.queue);
+            (index, std::mem::take(&mut recorder.verdicts))
         };
         let (done, mapped) = futures_channel::oneshot::channel();
         to.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             // The receiver is gone only when the caller gave up on the download.
             let _ = done.send(result);
         });
-        self.wait("download")?;
+        // Also when the caller gives up: the pool may hand the buffer out again.
+        let _unmap = Unmap(to);
+        #[cfg(not(target_arch = "wasm32"))]
+        others_first().await;
+        self.wait("download", index)?;
         let mapped = mapped.await;
         for (operation, verdict) in verdicts {
             if let Some(error) = verdict.await {
@@ -308,11 +364,37 @@ impl Gpu {
             Err(e) => return Err(self.error("download", e)),
         }
         let view = to.get_mapped_range(0..bytes).map_err(|e| self.error("download", e))?;
-        let copy = view.to_vec();
-        drop(view);
-        to.unmap();
-        Ok(copy)
+        Ok(view.to_vec())
     }
+
+    /// How much was launched and moved since the device was opened.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        lock(&self.recorder).counters
+    }
+}
+
+/// Ends a mapping when it goes.
+struct Unmap<'a>(&'a wgpu::Buffer);
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        self.0.unmap();
+    }
+}
+
+/// Waits once, so that whoever polls several futures comes to the next.
+#[cfg(not(target_arch = "wasm32"))]
+async fn others_first() {
+    let mut waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }
 
 /// Bytes of a kernel's `Params`: members are 4 bytes each, and a uniform struct is bound in multiples of 16.

@@ -1,6 +1,7 @@
 //! What the model is used for: a matrix in, an answer out. A task knows no device; it runs on whatever runs batches.
 
 mod annotate;
+mod batches;
 mod cluster;
 mod embed;
 mod fit_head;
@@ -23,13 +24,15 @@ pub use umap::{UmapOptions, umap};
 pub use vote::{GroupVote, VoteOptions, Votes, vote};
 
 pub(crate) use annotate::annotate;
+pub(crate) use batches::{Runner, run_batches};
 pub(crate) use embed::embed;
 pub(crate) use fit_head::{Fit, fit_head};
 pub(crate) use tissue::decide_tissue;
 
 use crate::cells::{Tokenizer, Tokens};
 use crate::error::{Error, Result};
-use crate::model::{CellInput, Head, Output, Prediction, Want};
+use crate::model::{Head, Prediction, Want};
+use crate::parallel::meanwhile;
 use std::ops::{ControlFlow, Range};
 
 /// How far a task is.
@@ -56,14 +59,6 @@ fn share(n: usize, part: usize, whole: usize) -> usize {
     usize::try_from(n as u128 * part as u128 / whole.max(1) as u128).unwrap_or(n)
 }
 
-/// Runs batches on whatever device there is.
-pub(crate) trait Runner {
-    /// The most rows (genes and one `[LAT]` a cell) of one batch.
-    fn max_rows(&self) -> usize;
-    /// The forward pass.
-    async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output>;
-}
-
 /// Cells that are computed and handed on together. Which cells share a batch depends on the block alone, so that a run that starts at a
 /// multiple of this gives the same numbers as one from the first cell on.
 pub const BLOCK: usize = 256;
@@ -85,7 +80,8 @@ pub struct CellBlock {
     pub embedding: Vec<f32>,
 }
 
-/// Runs `cells` block by block, in order; `sink` takes each block's answers. Progress counts the cells of this range.
+/// Runs `cells` block by block, in order; `sink` takes each block's answers. Progress counts the cells of this range. While cells are computed, the
+/// next ones are read.
 pub(crate) async fn answer_blocks(
     runner: &mut impl Runner,
     tokenizer: &Tokenizer<'_>,
@@ -94,87 +90,56 @@ pub(crate) async fn answer_blocks(
     on_progress: &mut OnProgress<'_>,
     sink: &mut dyn FnMut(CellBlock) -> Result<()>,
 ) -> Result<()> {
+    tell(on_progress, 0, cells.len())?;
+    let read = |start: usize| tokenizer.tokens(start.min(cells.end)..(start + READ).min(cells.end));
+    let mut tokens = read(cells.start)?;
+    for start in cells.clone().step_by(READ) {
+        let answers = answer(runner, &tokens, head, start, &cells, on_progress, sink);
+        let (next, answered) = meanwhile(|| read(start + READ), answers).await;
+        answered?;
+        tokens = next?;
+    }
+    Ok(())
+}
+
+/// The blocks of some cells of `cells`, which were read; `start` is the first.
+async fn answer(
+    runner: &mut impl Runner,
+    tokens: &[Tokens],
+    head: Option<&Head>,
+    start: usize,
+    cells: &Range<usize>,
+    on_progress: &mut OnProgress<'_>,
+    sink: &mut dyn FnMut(CellBlock) -> Result<()>,
+) -> Result<()> {
     let want = Want {
         mean: head.is_some_and(|head| head.pooling.reads_mean()),
         ..Want::default()
     };
-    let (first_cell, n_cells) = (cells.start, cells.len());
-    tell(on_progress, 0, n_cells)?;
-    for start in cells.clone().step_by(READ) {
-        let all = tokenizer.tokens(start..(start + READ).min(cells.end))?;
-        for (start, tokens) in (start..).step_by(BLOCK).zip(all.chunks(BLOCK)) {
-            let mut answers = CellBlock {
-                cells: start..start + tokens.len(),
-                known: tokens.iter().map(|tokens| !tokens.is_empty()).collect(),
-                predictions: Vec::new(),
-                embedding: Vec::new(),
-            };
-            run_batches(runner, tokens, want, &mut |batch, output| {
-                if let Some(head) = head {
-                    let predictions = head.predict(&output, batch.len());
-                    let known = &answers.known[batch.clone()];
-                    let predictions = known.iter().zip(predictions).map(|(known, p)| known.then_some(p));
-                    answers.predictions.extend(predictions);
-                }
-                answers.embedding.extend(output.latent);
-                tell(on_progress, start + batch.end - first_cell, n_cells)
-            })
-            .await?;
-            sink(answers)?;
+    let block = |first: usize| {
+        let known = tokens[first..].iter().take(BLOCK).map(|tokens| !tokens.is_empty());
+        CellBlock {
+            cells: start + first..start + (first + BLOCK).min(tokens.len()),
+            known: known.collect(),
+            predictions: Vec::new(),
+            embedding: Vec::new(),
         }
-    }
-    Ok(())
-}
-
-/// The forward pass of all cells, in order; `take` gets each batch: which of the cells, and what was computed.
-async fn run_batches(
-    runner: &mut impl Runner,
-    tokens: &[Tokens],
-    want: Want,
-    take: &mut dyn FnMut(Range<usize>, Output) -> Result<()>,
-) -> Result<()> {
-    let mut first = 0;
-    while first < tokens.len() {
-        let end = first + batch_len(&tokens[first..], runner.max_rows());
-        let inputs: Vec<CellInput<'_>> = tokens[first..end].iter().map(input).collect();
-        let output = runner.forward(&inputs, want).await?;
-        take(first..end, output)?;
-        first = end;
-    }
-    Ok(())
-}
-
-fn input(tokens: &Tokens) -> CellInput<'_> {
-    CellInput {
-        gene_ids: &tokens.gene_ids,
-        values: &tokens.values,
-        ..CellInput::default()
-    }
-}
-
-/// How many of the next cells fit one batch; at least one.
-fn batch_len(tokens: &[Tokens], max_rows: usize) -> usize {
-    let mut n_rows = 0;
-    let fitting = tokens.iter().take_while(|tokens| {
-        n_rows += tokens.len() + 1;
-        n_rows <= max_rows
-    });
-    fitting.count().max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_fill_up_to_the_limit_and_take_one_cell_at_least() {
-        let of = |len| Tokens {
-            gene_ids: vec![2; len],
-            values: vec![1.0; len],
-        };
-        let tokens = [of(3), of(3), of(0), of(9)];
-        assert_eq!(batch_len(&tokens, 9), 3);
-        assert_eq!(batch_len(&tokens, 7), 1);
-        assert_eq!(batch_len(&tokens[3..], 5), 1);
-    }
+    };
+    let mut answers = block(0);
+    run_batches(runner, tokens, want, &mut |batch, output| {
+        let done = start + batch.end;
+        if let Some(head) = head {
+            let predictions = head.predict(&output, batch.len());
+            let known = answers.known.iter().skip(answers.predictions.len());
+            let predictions = known.zip(predictions).map(|(known, p)| known.then_some(p));
+            answers.predictions.extend(predictions.collect::<Vec<_>>());
+        }
+        answers.embedding.extend(output.latent);
+        tell(on_progress, done - cells.start, cells.len())?;
+        if done == answers.cells.end {
+            sink(std::mem::replace(&mut answers, block(batch.end)))?;
+        }
+        Ok(())
+    })
+    .await
 }

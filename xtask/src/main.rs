@@ -8,6 +8,7 @@ mod test;
 mod wasm;
 
 use anyhow::{Result, bail};
+use shell::cargo;
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -20,6 +21,7 @@ cargo xtask COMMAND
   page                   `wasm`, then build the page in www/dist
   serve [--port N] [--no-build] [--folder FOLDER]
                          `page`, then serve it (or another folder) on localhost (port 8080; 0 takes a free one)
+  bench [OPTION…]        how fast kernels, batches, the start are on this machine (`bench --help`)
   goldens [ARGUMENT…]    compute tests/goldens anew (Python with numpy)
 ";
 
@@ -47,6 +49,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ("size", []) => wasm::print_size()?,
         ("page", []) => wasm::page()?,
         ("serve", options) => serve::command(options)?,
+        ("bench", options) => cargo(&["bench", "--bench", "speed", "--"]).args(options).run()?,
         ("goldens", options) => shell::python()?.arg("tests/goldens/make.py").args(options).run()?,
         (command, rest) => bail!("cannot do `{command} {}`\n\n{HELP}", rest.join(" ")),
     }
