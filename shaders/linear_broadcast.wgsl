@@ -5,7 +5,6 @@
 // As linear_registers, but a thread loads a row of x for its whole subgroup: a load costs as much as 8 products there, a broadcast as one.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [n_rows, n_in]
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [at least first_weight_row + n_out, n_in]
 
 // Rows past the ends are read as the last one, and not written.
 fn x_start(row: u32) -> u32 {
@@ -54,10 +53,10 @@ fn linear_broadcast(
     for (var k = 0u; k < params.n_in / 4u; k += 1u) {
         let low = x[low_start + k];
         let high = x[high_start + k];
-        let w0 = weight[w0_start + k];
-        let w1 = weight[w1_start + k];
-        let w2 = weight[w2_start + k];
-        let w3 = weight[w3_start + k];
+        let w0 = weight4(w0_start + k);
+        let w1 = weight4(w1_start + k);
+        let w2 = weight4(w2_start + k);
+        let w3 = weight4(w3_start + k);
         sums0 += products(subgroupBroadcast(low, 0u), w0, w1, w2, w3);
         sums1 += products(subgroupBroadcast(low, 1u), w0, w1, w2, w3);
         sums2 += products(subgroupBroadcast(low, 2u), w0, w1, w2, w3);

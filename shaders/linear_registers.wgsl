@@ -4,7 +4,6 @@
 // There, workgroup memory is ordinary memory and a barrier cuts the shader into coroutines. What counts is how many products a loaded number gives.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [n_rows, n_in]
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>; // [at least first_weight_row + n_out, n_in]
 
 // Rows past the ends are read as the last one, and not written.
 fn x_start(row: u32) -> u32 {
@@ -57,14 +56,14 @@ fn linear_registers(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_
     var sums7a = vec4<f32>();
     var sums7b = vec4<f32>();
     for (var k = 0u; k < params.n_in / 4u; k += 1u) {
-        let w0 = weight[w0_start + k];
-        let w1 = weight[w1_start + k];
-        let w2 = weight[w2_start + k];
-        let w3 = weight[w3_start + k];
-        let w4 = weight[w4_start + k];
-        let w5 = weight[w5_start + k];
-        let w6 = weight[w6_start + k];
-        let w7 = weight[w7_start + k];
+        let w0 = weight4(w0_start + k);
+        let w1 = weight4(w1_start + k);
+        let w2 = weight4(w2_start + k);
+        let w3 = weight4(w3_start + k);
+        let w4 = weight4(w4_start + k);
+        let w5 = weight4(w5_start + k);
+        let w6 = weight4(w6_start + k);
+        let w7 = weight4(w7_start + k);
         let x0 = x[x0_start + k];
         sums0a += products(x0, w0, w1, w2, w3);
         sums0b += products(x0, w4, w5, w6, w7);

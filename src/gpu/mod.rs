@@ -13,10 +13,10 @@ mod recorder;
 #[cfg(not(target_arch = "wasm32"))]
 mod timer;
 
-pub use choose::{AttentionKernel, LinearKernel};
-pub use device::{GpuInfo, GpuOptions};
+pub use choose::{AttentionKernel, LinearKernel, Tuning};
+pub use device::{GpuInfo, GpuOptions, Precision};
 pub use kernel::{Access, Feature, Kernel};
-pub use kernels::KERNELS;
+pub use kernels::kernels;
 pub use recorder::Counters;
 #[cfg(not(target_arch = "wasm32"))]
 pub use timer::KernelTime;
@@ -35,6 +35,10 @@ pub struct Gpu {
     pool: Arc<Mutex<Pool>>,
     recorder: Mutex<Recorder>,
     choice: Choice,
+    precision: Precision,
+    /// Whether matrices that only products read are kept as f16.
+    half: bool,
+    tuning: Option<Tuning>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -54,6 +58,8 @@ pub struct Tensor {
 pub struct Weight {
     n_rows: usize,
     n_cols: usize,
+    /// Kept as f16; `n_cols` is a multiple of 4 then.
+    half: bool,
     slices: Vec<Slice>,
 }
 
@@ -116,12 +122,12 @@ impl Weight {
     /// The one buffer of a weight that is small by nature: a vector or the rotary table.
     fn whole(&self) -> Result<&Buffer> {
         match self.slices.as_slice() {
-            [slice] => Ok(&slice.buffer),
+            [slice] if !self.half => Ok(&slice.buffer),
             slices => Err(Error::argument(
                 "gpu",
                 "weight",
                 format_args!(
-                    "{} slices of [{}, {}] where one is taken",
+                    "{} slices of [{}, {}] where one of f32 is taken",
                     slices.len(),
                     self.n_rows,
                     self.n_cols
@@ -137,19 +143,25 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoDevice`] when there is none, [`Error::Device`] when it cannot be opened.
     pub async fn open(options: GpuOptions) -> Result<Self> {
-        let opened = device::open(options).await?;
+        let opened = device::open(&options).await?;
         let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software));
-        let default = Choice::default_of(&opened.info);
-        let choice = Choice {
-            linear: options.linear.unwrap_or(default.linear),
-            attention: options.attention.unwrap_or(default.attention),
-        };
-        Ok(Self {
+        let mut candidates = vec![LinearKernel::Tile64, LinearKernel::Tile128];
+        if opened.info.f16_arithmetic {
+            candidates.push(LinearKernel::F16);
+        }
+        // What is best on a CPU is known, and measuring there would take longer than it gains.
+        let measure = !opened.info.software && options.linear.is_none();
+        let mut gpu = Self {
+            choice: Choice::default_of(&opened.info, &options),
             opened,
             pool: Arc::default(),
             recorder,
-            choice,
-        })
+            precision: options.precision,
+            half: options.precision == Precision::F16,
+            tuning: None,
+        };
+        gpu.settle_choice(options.tuning, &candidates, measure).await?;
+        Ok(gpu)
     }
 
     /// What is known of the adapter.

@@ -10,7 +10,7 @@ params! { n_tiles: u32, n_blocks: u32, head_size: u32, scale: f32, q_first_col: 
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "attention",
-    source: include_str!("../../../shaders/attention.wgsl"),
+    source: &[include_str!("../../../shaders/attention.wgsl")],
     needs: &[],
     buffers: &[
         ("tiles", Access::Read),
@@ -26,7 +26,7 @@ pub(crate) const KERNEL: Kernel = Kernel {
 /// The same without workgroup memory; `n_heads` stands in the place of `n_blocks`.
 pub(crate) const REGISTERS: Kernel = Kernel {
     name: "attention_registers",
-    source: include_str!("../../../shaders/attention_registers.wgsl"),
+    source: &[include_str!("../../../shaders/attention_registers.wgsl")],
     needs: &[],
     buffers: KERNEL.buffers,
     params: &[

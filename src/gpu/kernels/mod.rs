@@ -16,7 +16,13 @@ pub(super) mod set_latent_rows;
 use super::kernel::Kernel;
 
 /// Every kernel, for tests and tools.
-pub const KERNELS: &[&Kernel] = &[
+#[must_use]
+pub fn kernels() -> Vec<&'static Kernel> {
+    let linear = linear::VARIANTS.iter().map(|variant| &variant.kernel);
+    ONE_OF_A_KIND.iter().copied().chain(linear).collect()
+}
+
+const ONE_OF_A_KIND: &[&Kernel] = &[
     &add_gene_embedding::KERNEL,
     &attention::KERNEL,
     &attention::REGISTERS,
@@ -25,10 +31,6 @@ pub const KERNELS: &[&Kernel] = &[
     &encode_values::KERNEL,
     &latent_rows::KERNEL,
     &layer_norm_relu::KERNEL,
-    &linear::TILE_64,
-    #[cfg(not(target_arch = "wasm32"))]
-    &linear::BROADCAST,
-    &linear::REGISTERS,
     &mask_rows::KERNEL,
     &rms_norm::KERNEL,
     &rows::KERNEL,
