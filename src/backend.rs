@@ -121,6 +121,16 @@ pub trait Backend {
     /// numbers) and is called for consecutive row ranges that cover all rows, each of at most a few MiB.
     fn weight(&self, n_rows: usize, n_cols: usize, read: &mut ReadRows<'_>) -> Result<Self::Weight>;
 
+    /// As [`Backend::weight`], for a matrix that only [`Backend::linear`] and [`Backend::linear_add`] read: a device may keep it less exactly.
+    fn matrix(&self, n_rows: usize, n_cols: usize, read: &mut ReadRows<'_>) -> Result<Self::Weight> {
+        self.weight(n_rows, n_cols, read)
+    }
+
+    /// The largest relative error with which the factors of a product are kept.
+    fn rounding(&self) -> f64 {
+        f64::from(f32::EPSILON) / 2.0
+    }
+
     /// Brings a batch to the device.
     fn batch(&self, rows: &PackedRows) -> Result<Self::Batch>;
 

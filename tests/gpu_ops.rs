@@ -6,7 +6,7 @@ mod support {
     pub mod ops;
 }
 
-use scdiva::gpu::{Gpu, GpuOptions};
+use scdiva::gpu::{AttentionKernel, Gpu, GpuOptions, LinearKernel, Precision};
 
 fn open(options: GpuOptions) -> Gpu {
     pollster::block_on(Gpu::open(options)).expect("an adapter, a software one will do (mesa-vulkan-drivers)")
@@ -15,4 +15,44 @@ fn open(options: GpuOptions) -> Gpu {
 #[test]
 fn gpu_operations_agree_with_the_reference() {
     support::ops::check_all(&open(GpuOptions::default()));
+}
+
+/// Every kernel of `linear` that the adapter can run, whichever it would choose, with weights as f32 and as f16.
+#[test]
+fn every_kernel_of_linear_agrees_with_the_reference() {
+    use LinearKernel::{Any, Broadcast, F16, Registers, Tile64, Tile128};
+    for precision in [Precision::F32, Precision::F16] {
+        for linear in [Any, Tile64, Tile128, Registers, Broadcast, F16] {
+            let gpu = open(GpuOptions {
+                linear: Some(linear),
+                precision,
+                ..GpuOptions::default()
+            });
+            let cannot = match linear {
+                Broadcast => gpu.info().subgroup_size < 8,
+                F16 => !gpu.info().f16_arithmetic,
+                // Takes no weights that are f16.
+                Any => precision == Precision::F16,
+                _ => false,
+            };
+            if cannot {
+                continue;
+            }
+            assert_eq!(gpu.linear_kernels(), [linear; 2]);
+            // Products in f16 keep 11 bits of each factor and of each sum of up to 16.
+            let tolerance = if linear == F16 { 2e-2 } else { support::ops::TOLERANCE };
+            support::ops::linear_within(&gpu, tolerance);
+            support::ops::linear_epilogues_within(&gpu, tolerance);
+        }
+    }
+}
+
+#[test]
+fn every_kernel_of_attention_agrees_with_the_reference() {
+    for attention in [AttentionKernel::Tile32, AttentionKernel::Registers] {
+        support::ops::attention(&open(GpuOptions {
+            attention: Some(attention),
+            ..GpuOptions::default()
+        }));
+    }
 }

@@ -5,6 +5,7 @@ use super::pool::Buffer;
 use super::{Batch, Gpu, Slice, Tensor, Weight, kernels};
 use crate::backend::{Backend, Columns, Epilogue, Matrix, PackedRows, Queries, ReadRows, check};
 use crate::error::{Error, Result};
+use half::slice::HalfFloatSliceExt;
 use std::ops::Range;
 
 /// f32 that are converted and uploaded at a time: 4 MiB.
@@ -30,6 +31,49 @@ impl Gpu {
         })
     }
 
+    /// Brings a weight over, as f16 where `half`.
+    fn load(&self, n_rows: usize, n_cols: usize, half: bool, read: &mut ReadRows<'_>) -> Result<Weight> {
+        // Slices begin at multiples of 64 rows, so that no pair of RoPE or SwiGLU is cut.
+        let fits = self.max_tensor_len() / n_cols.max(1);
+        let slice_len = if fits >= n_rows { n_rows } else { fits / 64 * 64 };
+        if slice_len == 0 {
+            return Err(Error::argument(
+                "gpu",
+                "weight",
+                format_args!("[{n_rows}, {n_cols}]: 64 rows do not fit one buffer"),
+            ));
+        }
+        let size = if half { 2 } else { 4 };
+        let mut slices = Vec::new();
+        let mut chunk = Vec::new();
+        let mut halves = Vec::new();
+        for start in (0..n_rows).step_by(slice_len) {
+            let rows = start..(start + slice_len).min(n_rows);
+            let buffer = self.exact_buffer(rows.len() * n_cols * size);
+            for first in rows.clone().step_by((CHUNK / n_cols).max(1)) {
+                let part = first..(first + (CHUNK / n_cols).max(1)).min(rows.end);
+                chunk.resize(part.len() * n_cols, 0.0);
+                read(part.clone(), &mut chunk)?;
+                let bytes = if half {
+                    halves.resize(chunk.len(), half::f16::ZERO);
+                    halves.convert_from_f32_slice(&chunk);
+                    bytemuck::cast_slice(&halves)
+                } else {
+                    bytemuck::cast_slice(&chunk)
+                };
+                self.write(&buffer, ((first - start) * n_cols * size) as u64, bytes);
+                self.settle(bytes.len() as u64)?;
+            }
+            slices.push(Slice { rows, buffer });
+        }
+        Ok(Weight {
+            n_rows,
+            n_cols,
+            half,
+            slices,
+        })
+    }
+
     fn upload(&self, bytes: &[u8]) -> Buffer {
         let buffer = self.buffer(bytes.len());
         self.write(&buffer, 0, bytes);
@@ -47,31 +91,19 @@ impl Backend for Gpu {
     }
 
     fn weight(&self, n_rows: usize, n_cols: usize, read: &mut ReadRows<'_>) -> Result<Weight> {
-        // Slices begin at multiples of 64 rows, so that no pair of RoPE or SwiGLU is cut.
-        let fits = self.max_tensor_len() / n_cols.max(1);
-        let slice_len = if fits >= n_rows { n_rows } else { fits / 64 * 64 };
-        if slice_len == 0 {
-            return Err(Error::argument(
-                "gpu",
-                "weight",
-                format_args!("[{n_rows}, {n_cols}]: 64 rows do not fit one buffer"),
-            ));
+        self.load(n_rows, n_cols, false, read)
+    }
+
+    fn matrix(&self, n_rows: usize, n_cols: usize, read: &mut ReadRows<'_>) -> Result<Weight> {
+        self.load(n_rows, n_cols, self.half && n_cols.is_multiple_of(4), read)
+    }
+
+    fn rounding(&self) -> f64 {
+        if self.half {
+            f64::from(half::f16::EPSILON) / 2.0
+        } else {
+            f64::from(f32::EPSILON) / 2.0
         }
-        let mut slices = Vec::new();
-        let mut chunk = Vec::new();
-        for start in (0..n_rows).step_by(slice_len) {
-            let rows = start..(start + slice_len).min(n_rows);
-            let buffer = self.exact_buffer(rows.len() * n_cols * 4);
-            for first in rows.clone().step_by((CHUNK / n_cols).max(1)) {
-                let part = first..(first + (CHUNK / n_cols).max(1)).min(rows.end);
-                chunk.resize(part.len() * n_cols, 0.0);
-                read(part.clone(), &mut chunk)?;
-                self.write(&buffer, ((first - start) * n_cols * 4) as u64, bytemuck::cast_slice(&chunk));
-                self.settle(chunk.len() as u64 * 4)?;
-            }
-            slices.push(Slice { rows, buffer });
-        }
-        Ok(Weight { n_rows, n_cols, slices })
     }
 
     fn batch(&self, rows: &PackedRows) -> Result<Batch> {
@@ -125,6 +157,9 @@ impl Backend for Gpu {
 
     fn add_gene_embedding(&self, x: &mut Tensor, batch: &Batch, table: &Weight) -> Result<()> {
         check::shape("add_gene_embedding", "x", x, batch.n_rows, table.n_cols())?;
+        if table.half {
+            return Err(Error::argument("add_gene_embedding", "table", "kept as f16; wanted f32"));
+        }
         check::below("add_gene_embedding", "gene_ids", batch.max_gene_id, table.n_rows())?;
         kernels::add_gene_embedding::launch(self, x, batch, table)
     }

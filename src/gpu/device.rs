@@ -1,17 +1,39 @@
 //! Opening an adapter, and what is known of it.
 
+use super::choose::{AttentionKernel, LinearKernel, Tuning};
 use super::pool::lock;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::sync::{Arc, Mutex};
 
+/// How exactly products are computed. Sums, norms, softmax and activations are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// [`Precision::F32`]: that f16 is safe has not been shown for every model.
+    #[default]
+    Auto,
+    /// Weights and products in f32.
+    F32,
+    /// Weights kept as f16: half the memory, errors of about a thousandth. Where the adapter has f16 arithmetic, products may be f16 too, in
+    /// sums of 16 at the most; activations past 65,504 then end in an error, never in an answer.
+    F16,
+}
+
 /// Which adapter to open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuOptions {
     /// Whether an adapter that computes on the CPU (llvmpipe, `SwiftShader`, WARP) will do.
     pub allow_software: bool,
     /// Bind no more bytes than this at a time, whatever the adapter allows; the guaranteed 128 MiB is the WebGPU default.
     pub max_binding_size: u64,
+    /// How exactly products are computed.
+    pub precision: Precision,
+    /// What [`super::Gpu::tuning`] said the last time; instead of a measurement, where it is for this adapter.
+    pub tuning: Option<Tuning>,
+    /// Use this kernel for every product whose shape it takes, instead of the one chosen for the adapter: for tests and measurements.
+    pub linear: Option<LinearKernel>,
+    /// The same for attention.
+    pub attention: Option<AttentionKernel>,
 }
 
 impl Default for GpuOptions {
@@ -19,6 +41,10 @@ impl Default for GpuOptions {
         Self {
             allow_software: true,
             max_binding_size: u64::MAX,
+            precision: Precision::Auto,
+            tuning: None,
+            linear: None,
+            attention: None,
         }
     }
 }
@@ -38,6 +64,10 @@ pub struct GpuInfo {
     pub software: bool,
     /// WebGPU features in use.
     pub features: Vec<String>,
+    /// The fewest threads of a subgroup; 0 where subgroups are not in use.
+    pub subgroup_size: u32,
+    /// Whether arithmetic in f16 is in use.
+    pub f16_arithmetic: bool,
     /// The most bytes of one storage binding, as used.
     pub max_binding_size: u64,
     /// The most bytes of one buffer, as used.
@@ -55,18 +85,23 @@ pub(super) struct Opened {
     pub(super) uncaptured: Arc<Mutex<Option<String>>>,
 }
 
-/// Features that are used where they are to be had: timestamps for benchmarks, which only run natively.
+/// Features that are used where they are to be had: timestamps for measurements, and subgroups, which wgpu does not have in browsers.
 const WANTED: wgpu::Features = if cfg!(target_arch = "wasm32") {
     wgpu::Features::empty()
 } else {
-    wgpu::Features::TIMESTAMP_QUERY
+    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP)
 };
 
-pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
+pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
     let adapter = choose(options).await?;
     let about = adapter.get_info();
     let limits = limits(&adapter.limits(), options);
-    let features = adapter.features() & WANTED;
+    let f16 = if options.precision == Precision::F16 {
+        wgpu::Features::SHADER_F16
+    } else {
+        wgpu::Features::empty()
+    };
+    let features = adapter.features() & WANTED.union(f16);
     let info = GpuInfo {
         adapter: if about.name.is_empty() {
             "WebGPU adapter".to_owned()
@@ -78,6 +113,12 @@ pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
         device_type: format!("{:?}", about.device_type),
         software: about.device_type == wgpu::DeviceType::Cpu,
         features: features.iter_names().map(|(name, _)| name.to_owned()).collect(),
+        subgroup_size: if features.contains(wgpu::Features::SUBGROUP) {
+            about.subgroup_min_size
+        } else {
+            0
+        },
+        f16_arithmetic: features.contains(wgpu::Features::SHADER_F16),
         max_binding_size: limits.max_storage_buffer_binding_size.min(options.max_binding_size),
         max_buffer_size: limits.max_buffer_size.min(options.max_binding_size),
     };
@@ -114,7 +155,7 @@ pub(super) async fn open(options: GpuOptions) -> Result<Opened> {
 }
 
 /// The WebGPU defaults, with larger buffers where the adapter has them: shaders are written for the defaults.
-fn limits(adapter: &wgpu::Limits, options: GpuOptions) -> wgpu::Limits {
+fn limits(adapter: &wgpu::Limits, options: &GpuOptions) -> wgpu::Limits {
     // Indices into a buffer are u32, so nothing past 4 GiB of f32 could be reached.
     const MOST: u64 = 1 << 31;
     let defaults = wgpu::Limits::default();
@@ -130,7 +171,7 @@ fn limits(adapter: &wgpu::Limits, options: GpuOptions) -> wgpu::Limits {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
+async fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let rank = |adapter: &wgpu::Adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -155,7 +196,7 @@ async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
 }
 
 #[cfg(target_arch = "wasm32")]
-async fn choose(options: GpuOptions) -> Result<wgpu::Adapter> {
+async fn choose(options: &GpuOptions) -> Result<wgpu::Adapter> {
     // Asked first because an instance panics where there is no WebGPU at all, as in Node.
     if !wgpu::util::is_browser_webgpu_supported().await {
         return Err(Error::NoDevice("no WebGPU adapter is offered here".to_owned()));

@@ -9,19 +9,44 @@ pub enum Access {
     ReadWrite,
 }
 
-/// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point.
+/// What a kernel needs beyond WebGPU's core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Subgroup operations.
+    Subgroups,
+    /// Arithmetic in f16.
+    F16,
+}
+
+/// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point, and what it shares with others from `shaders/parts/`.
 #[derive(Debug)]
 pub struct Kernel {
-    /// Stem of the file, and entry point.
+    /// Stem of the file and entry point; what follows a dot tells apart what one file is composed to.
     pub name: &'static str,
-    /// The whole file.
-    pub source: &'static str,
+    /// The text: the file, and the parts that it shares with others.
+    pub source: &'static [&'static str],
+    /// A device without these must not be given it.
+    pub needs: &'static [Feature],
     /// Storage buffers in the order of their bindings, from binding 1 on; binding 0 is the parameters.
     pub buffers: &'static [(&'static str, Access)],
     /// Members of `Params` in order; each is a u32 or an f32.
     pub params: &'static [&'static str],
     /// Names of the `override` constants.
     pub overrides: &'static [&'static str],
+}
+
+impl Kernel {
+    /// The whole text.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.source.join("\n")
+    }
+
+    /// The entry point.
+    #[must_use]
+    pub fn entry_point(&self) -> &'static str {
+        self.name.split('.').next().unwrap_or(self.name)
+    }
 }
 
 /// Defines a kernel's `Params` with the list of its members, so that the two cannot differ.

@@ -4,6 +4,7 @@
 //! buffer, bind groups are kept, buffers come from a pool: in the steady state a dispatch allocates nothing.
 
 mod backend;
+mod choose;
 mod device;
 mod kernel;
 mod kernels;
@@ -12,15 +13,17 @@ mod recorder;
 #[cfg(not(target_arch = "wasm32"))]
 mod timer;
 
-pub use device::{GpuInfo, GpuOptions};
-pub use kernel::{Access, Kernel};
-pub use kernels::KERNELS;
+pub use choose::{AttentionKernel, LinearKernel, Tuning};
+pub use device::{GpuInfo, GpuOptions, Precision};
+pub use kernel::{Access, Feature, Kernel};
+pub use kernels::kernels;
 pub use recorder::Counters;
 #[cfg(not(target_arch = "wasm32"))]
 pub use timer::KernelTime;
 
 use crate::backend::{CellRows, Matrix};
 use crate::error::{Error, Result};
+use choose::Choice;
 use pool::{Buffer, Pool, lock};
 use recorder::Recorder;
 use std::ops::Range;
@@ -31,6 +34,11 @@ pub struct Gpu {
     opened: device::Opened,
     pool: Arc<Mutex<Pool>>,
     recorder: Mutex<Recorder>,
+    choice: Choice,
+    precision: Precision,
+    /// Whether matrices that only products read are kept as f16.
+    half: bool,
+    tuning: Option<Tuning>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -50,6 +58,8 @@ pub struct Tensor {
 pub struct Weight {
     n_rows: usize,
     n_cols: usize,
+    /// Kept as f16; `n_cols` is a multiple of 4 then.
+    half: bool,
     slices: Vec<Slice>,
 }
 
@@ -112,12 +122,12 @@ impl Weight {
     /// The one buffer of a weight that is small by nature: a vector or the rotary table.
     fn whole(&self) -> Result<&Buffer> {
         match self.slices.as_slice() {
-            [slice] => Ok(&slice.buffer),
+            [slice] if !self.half => Ok(&slice.buffer),
             slices => Err(Error::argument(
                 "gpu",
                 "weight",
                 format_args!(
-                    "{} slices of [{}, {}] where one is taken",
+                    "{} slices of [{}, {}] where one of f32 is taken",
                     slices.len(),
                     self.n_rows,
                     self.n_cols
@@ -133,13 +143,25 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoDevice`] when there is none, [`Error::Device`] when it cannot be opened.
     pub async fn open(options: GpuOptions) -> Result<Self> {
-        let opened = device::open(options).await?;
+        let opened = device::open(&options).await?;
         let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software));
-        Ok(Self {
+        let mut candidates = vec![LinearKernel::Tile64, LinearKernel::Tile128];
+        if opened.info.f16_arithmetic {
+            candidates.push(LinearKernel::F16);
+        }
+        // What is best on a CPU is known, and measuring there would take longer than it gains.
+        let measure = !opened.info.software && options.linear.is_none();
+        let mut gpu = Self {
+            choice: Choice::default_of(&opened.info, &options),
             opened,
             pool: Arc::default(),
             recorder,
-        })
+            precision: options.precision,
+            half: options.precision == Precision::F16,
+            tuning: None,
+        };
+        gpu.settle_choice(options.tuning, &candidates, measure).await?;
+        Ok(gpu)
     }
 
     /// What is known of the adapter.

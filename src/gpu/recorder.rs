@@ -199,14 +199,14 @@ impl Gpu {
             let pipeline = recorder.scoped(device, kernel.name, |_| {
                 let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                     label: Some(kernel.name),
-                    source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+                    source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
                 });
                 let constants: Vec<(&str, f64)> = kernel.overrides.iter().copied().zip(constants.iter().copied()).collect();
                 device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some(kernel.name),
                     layout: Some(&pipeline_layout),
                     module: &module,
-                    entry_point: Some(kernel.name),
+                    entry_point: Some(kernel.entry_point()),
                     compilation_options: wgpu::PipelineCompilationOptions {
                         constants: &constants,
                         // Every kernel writes its workgroup memory before it reads it.

@@ -31,14 +31,16 @@ pub async fn prove<B: Backend>(backend: B) -> Result<B> {
         .map(|(a, b)| f64::from((a - b).abs()))
         .fold(0.0, f64::max)
         / rms;
-    if answer.len() == ANSWER.len() && worst <= TOLERANCE {
+    // Factors that are kept as f16 are off by themselves; ten roundings are still far from a wrong kernel.
+    let tolerance = TOLERANCE.max(10.0 * model.backend().rounding());
+    if answer.len() == ANSWER.len() && worst <= tolerance {
         return Ok(model.into_backend());
     }
     Err(Error::Device {
         device: model.backend().name(),
         operation: "self-test".to_owned(),
         problem: format!(
-            "a small layer is off by {worst:.1e} of its size, at most {TOLERANCE:.0e} is right: this device or driver computes wrongly"
+            "a small layer is off by {worst:.1e} of its size, at most {tolerance:.0e} is right: this device or driver computes wrongly"
         ),
     })
 }

@@ -47,8 +47,10 @@ impl<B: Backend> Weights<B> {
         let config = &checkpoint.config;
         let (v, d, f) = (config.vocab_size, config.hidden_size, config.intermediate_size);
         let matrix =
+            |tensor: &str, n_rows, n_cols| b.matrix(n_rows, n_cols, &mut |rows, out| checkpoint.read_rows(tensor, rows, out));
+        let table =
             |tensor: &str, n_rows, n_cols| b.weight(n_rows, n_cols, &mut |rows, out| checkpoint.read_rows(tensor, rows, out));
-        let vector = |tensor: &str, len| matrix(tensor, 1, len);
+        let vector = |tensor: &str, len| table(tensor, 1, len);
         let affine = |layer: &str, n_rows, n_cols| -> Result<Affine<B>> {
             Ok(Affine {
                 weight: matrix(&format!("{layer}.weight"), n_rows, n_cols)?,
@@ -66,17 +68,17 @@ impl<B: Backend> Weights<B> {
                 let part = |name: &str| format!("layers.{i}.{name}.weight");
                 Ok(Layer {
                     norm1: vector(&part("norm1"), d)?,
-                    qkv: b.weight(3 * d, d, &mut |rows, out| checkpoint.read_qkv(i, rows, out))?,
+                    qkv: b.matrix(3 * d, d, &mut |rows, out| checkpoint.read_qkv(i, rows, out))?,
                     o: matrix(&part("attn.o_proj"), d, d)?,
                     norm2: vector(&part("norm2"), d)?,
-                    gate_up: b.weight(2 * f, d, &mut |rows, out| checkpoint.read_gate_up(i, rows, out))?,
+                    gate_up: b.matrix(2 * f, d, &mut |rows, out| checkpoint.read_gate_up(i, rows, out))?,
                     down: matrix(&part("mlp.down_proj"), d, f)?,
                 })
             })
             .collect::<Result<Vec<_>>>()?;
         checkpoint.check_finite("gene_head.weight")?;
         Ok(Self {
-            gene_embedding: matrix("gene_embedding.weight", v, d)?,
+            gene_embedding: table("gene_embedding.weight", v, d)?,
             // [D, 1]: one number a row, so the same numbers as one row.
             value_encoder_0: norm("value_encoder.0")?,
             value_encoder_2: affine("value_encoder.2", d, d)?,
@@ -104,7 +106,7 @@ impl<B: Backend> Weights<B> {
             return Ok(weight);
         }
         let (v, d) = (checkpoint.config.vocab_size, checkpoint.config.hidden_size);
-        let weight = b.weight(v, d, &mut |rows, out| checkpoint.read_rows("gene_head.weight", rows, out))?;
+        let weight = b.matrix(v, d, &mut |rows, out| checkpoint.read_rows("gene_head.weight", rows, out))?;
         Ok(self.gene_head.get_or_init(|| weight))
     }
 }

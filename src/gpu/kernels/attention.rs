@@ -2,6 +2,7 @@
 
 use crate::backend::{CellRows, Columns, Matrix, Queries};
 use crate::error::Result;
+use crate::gpu::choose::AttentionKernel;
 use crate::gpu::kernel::{Access, Kernel, count, folded, params};
 use crate::gpu::{Batch, Gpu, Tensor};
 
@@ -9,7 +10,8 @@ params! { n_tiles: u32, n_blocks: u32, head_size: u32, scale: f32, q_first_col: 
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "attention",
-    source: include_str!("../../../shaders/attention.wgsl"),
+    source: &[include_str!("../../../shaders/attention.wgsl")],
+    needs: &[],
     buffers: &[
         ("tiles", Access::Read),
         ("q", Access::Read),
@@ -19,6 +21,28 @@ pub(crate) const KERNEL: Kernel = Kernel {
     ],
     params: Params::MEMBERS,
     overrides: &["WIDE"],
+};
+
+/// The same without workgroup memory; `n_heads` stands in the place of `n_blocks`.
+pub(crate) const REGISTERS: Kernel = Kernel {
+    name: "attention_registers",
+    source: &[include_str!("../../../shaders/attention_registers.wgsl")],
+    needs: &[],
+    buffers: KERNEL.buffers,
+    params: &[
+        "n_tiles",
+        "n_heads",
+        "head_size",
+        "scale",
+        "q_first_col",
+        "q_n_cols",
+        "k_first_col",
+        "k_n_cols",
+        "v_first_col",
+        "v_n_cols",
+        "out_n_cols",
+    ],
+    overrides: &[],
 };
 
 /// Queries that one workgroup serves.
@@ -72,7 +96,6 @@ pub(crate) fn launch(
         out_n_cols: count(n_heads * head_size),
     };
     let buffers = [tiles, &q.tensor.buffer, &k.tensor.buffer, &v.tensor.buffer, &out.buffer];
-    let [x, y, _] = folded(n_tiles);
     let wide = if head_size > 32 { 1.0 } else { 0.0 };
     let pairs: u64 = batch
         .cells
@@ -80,6 +103,20 @@ pub(crate) fn launch(
         .map(|c| (c.n_rows.div_ceil(TILE) * TILE * c.n_keys) as u64)
         .sum();
     let flops = 4 * pairs * (n_heads * head_size) as u64;
+    // Four neighbouring numbers are read at a time.
+    let columns = [q, k, v].map(|c| c.first | c.tensor.n_cols());
+    if gpu.choice.attention == AttentionKernel::Registers && (head_size | columns[0] | columns[1] | columns[2]).is_multiple_of(4)
+    {
+        let params = Params {
+            n_blocks: count(n_heads),
+            ..params
+        };
+        // A thread has 8 queries of one head, a workgroup 16 threads.
+        let grid = folded((n_tiles * (TILE / 8) * n_heads).div_ceil(16));
+        gpu.launch(&REGISTERS, &[], &params, &buffers, grid, flops)?;
+        return Ok(out);
+    }
+    let [x, y, _] = folded(n_tiles);
     gpu.launch(&KERNEL, &[wide], &params, &buffers, [x, y, count(n_heads * n_blocks)], flops)?;
     Ok(out)
 }

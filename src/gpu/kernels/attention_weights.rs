@@ -9,7 +9,8 @@ params! { first_row: u32, n_rows: u32, n_keys: u32, head_size: u32, scale: f32, 
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "attention_weights",
-    source: include_str!("../../../shaders/attention_weights.wgsl"),
+    source: &[include_str!("../../../shaders/attention_weights.wgsl")],
+    needs: &[],
     buffers: &[("q", Access::Read), ("k", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,
     overrides: &[],

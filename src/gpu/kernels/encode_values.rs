@@ -9,7 +9,8 @@ params! { n_rows: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "encode_values",
-    source: include_str!("../../../shaders/encode_values.wgsl"),
+    source: &[include_str!("../../../shaders/encode_values.wgsl")],
+    needs: &[],
     buffers: &[
         ("values", Access::Read),
         ("weight", Access::Read),

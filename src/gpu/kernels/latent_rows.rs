@@ -9,7 +9,8 @@ params! { n_cells: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "latent_rows",
-    source: include_str!("../../../shaders/latent_rows.wgsl"),
+    source: &[include_str!("../../../shaders/latent_rows.wgsl")],
+    needs: &[],
     buffers: &[("cells", Access::Read), ("x", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,
     overrides: &[],

@@ -9,7 +9,8 @@ params! { n_rows: u32, n_cols: u32, eps: f32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "layer_norm_relu",
-    source: include_str!("../../../shaders/layer_norm_relu.wgsl"),
+    source: &[include_str!("../../../shaders/layer_norm_relu.wgsl")],
+    needs: &[],
     buffers: &[
         ("x", Access::Read),
         ("weight", Access::Read),

@@ -1,27 +1,111 @@
-//! Matrix product with an epilogue: `shaders/linear.wgsl`.
+//! Matrix product with an epilogue: `shaders/linear*.wgsl`, which share `shaders/parts/linear.wgsl`.
 
 use crate::backend::{Epilogue, Matrix};
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, params};
+use crate::gpu::choose::LinearKernel;
+use crate::gpu::kernel::{Access, Feature, Kernel, count, params};
 use crate::gpu::pool::Buffer;
 use crate::gpu::{Gpu, Tensor, Weight};
 use std::ops::Range;
 
 params! { n_rows: u32, n_in: u32, n_out: u32, first_weight_row: u32, out_first_col: u32, out_n_cols: u32, rope_n_cols: u32, head_size: u32 }
 
-pub(crate) const KERNEL: Kernel = Kernel {
-    name: "linear",
-    source: include_str!("../../../shaders/linear.wgsl"),
-    buffers: &[
-        ("x", Access::Read),
-        ("weight", Access::Read),
-        ("side", Access::Read),
-        ("positions", Access::Read),
-        ("out", Access::ReadWrite),
-    ],
-    params: Params::MEMBERS,
-    overrides: &["EPILOGUE"],
-};
+/// A kernel of `linear`, and the rows and columns of out that one workgroup gives.
+pub(crate) struct Variant {
+    pub(crate) kernel: Kernel,
+    pub(crate) tile: [usize; 2],
+}
+
+macro_rules! variant {
+    ($name:literal, $tile:expr, $needs:expr $(, $part:expr)*) => {
+        Variant {
+            kernel: Kernel {
+                name: $name,
+                source: &[$($part,)* include_str!("../../../shaders/parts/linear.wgsl")],
+                needs: $needs,
+                buffers: &[
+                    ("x", Access::Read),
+                    ("weight", Access::Read),
+                    ("side", Access::Read),
+                    ("positions", Access::Read),
+                    ("out", Access::ReadWrite),
+                ],
+                params: Params::MEMBERS,
+                overrides: &["EPILOGUE"],
+            },
+            tile: $tile,
+        }
+    };
+}
+
+const F32: &str = include_str!("../../../shaders/parts/weight_f32.wgsl");
+const F16: &str = include_str!("../../../shaders/parts/weight_f16.wgsl");
+const SQUARES: &str = include_str!("../../../shaders/parts/squares.wgsl");
+const TILE_64: &str = include_str!("../../../shaders/linear_64.wgsl");
+const TILE_128: &str = include_str!("../../../shaders/linear_128.wgsl");
+const REGISTERS: &str = include_str!("../../../shaders/linear_registers.wgsl");
+#[cfg(not(target_arch = "wasm32"))]
+const BROADCAST: &str = include_str!("../../../shaders/linear_broadcast.wgsl");
+
+/// Takes every number of terms; weights are f32.
+static ANY: Variant = variant!("linear", [64, 64], &[], include_str!("../../../shaders/linear.wgsl"));
+
+/// All kernels; the number of terms is a multiple of 4 in all but the first. Pairs: weights as f32, weights as f16.
+pub(crate) static VARIANTS: &[&Variant] = &[
+    &ANY,
+    &variant!("linear_64", [64, 64], &[], TILE_64, SQUARES, F32),
+    &variant!("linear_64.f16", [64, 64], &[], TILE_64, SQUARES, F16),
+    &variant!("linear_128", [128, 128], &[], TILE_128, SQUARES, F32),
+    &variant!("linear_128.f16", [128, 128], &[], TILE_128, SQUARES, F16),
+    &variant!("linear_registers", [8, 128], &[], REGISTERS, F32),
+    &variant!("linear_registers.f16", [8, 128], &[], REGISTERS, F16),
+    &variant!(
+        "linear_f16",
+        [128, 128],
+        &[Feature::F16],
+        include_str!("../../../shaders/linear_f16.wgsl"),
+        SQUARES,
+        F16
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    &variant!("linear_broadcast", [16, 64], &[Feature::Subgroups], BROADCAST, F32),
+    #[cfg(not(target_arch = "wasm32"))]
+    &variant!("linear_broadcast.f16", [16, 64], &[Feature::Subgroups], BROADCAST, F16),
+];
+
+/// The kernel that is meant; weights are kept as f16 where `half`.
+fn variant(kernel: LinearKernel, half: bool) -> &'static Variant {
+    let name = match (kernel, half) {
+        (LinearKernel::Any, _) => "linear",
+        (LinearKernel::Tile64, false) => "linear_64",
+        (LinearKernel::Tile64, true) => "linear_64.f16",
+        // Its weights are always f16: those kept as f32 are few, and take the next best.
+        (LinearKernel::Tile128, false) | (LinearKernel::F16, false) => "linear_128",
+        (LinearKernel::Tile128, true) => "linear_128.f16",
+        (LinearKernel::F16, true) => "linear_f16",
+        (LinearKernel::Registers, false) => "linear_registers",
+        (LinearKernel::Registers, true) => "linear_registers.f16",
+        (LinearKernel::Broadcast, false) => "linear_broadcast",
+        (LinearKernel::Broadcast, true) => "linear_broadcast.f16",
+        #[cfg(test)]
+        (LinearKernel::Wrong, _) => return &tests::WRONG,
+        #[cfg(test)]
+        (LinearKernel::Invalid, _) => return &tests::INVALID,
+    };
+    VARIANTS.iter().copied().find(|v| v.kernel.name == name).unwrap_or(&ANY)
+}
+
+/// The kernel for a product: the one chosen, where it takes the shape.
+fn variant_for(gpu: &Gpu, n_rows: usize, n_out: usize, n_in: usize, half: bool) -> &'static Variant {
+    let variant = variant(gpu.choice.linear(n_rows, n_out), half);
+    // Four neighbouring numbers are read at a time, and a grid has at most 65,535 tiles of rows.
+    let fits = |v: &Variant| n_in.is_multiple_of(4) && n_rows.div_ceil(v.tile[0]) < 65_536;
+    match (fits(variant), half) {
+        (true, _) => variant,
+        (false, false) => &ANY,
+        (false, true) => self::variant(LinearKernel::Tile64, true),
+    }
+}
 
 /// Values of the override `EPILOGUE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,10 +198,43 @@ fn run(
             rope_n_cols: count(rope_n_cols),
             head_size: count(head_size),
         };
+        let variant = variant_for(gpu, x.n_rows(), rows.len(), x.n_cols(), weight.half);
+        let [tile_rows, tile_cols] = variant.tile;
         let buffers = [&x.buffer, &slice.buffer, side, positions, &out.buffer];
-        let grid = [count(rows.len().div_ceil(64)), count(x.n_rows().div_ceil(64)), 1];
+        let grid = [
+            count(rows.len().div_ceil(tile_cols)),
+            count(x.n_rows().div_ceil(tile_rows)),
+            1,
+        ];
         let flops = 2 * x.n_rows() as u64 * rows.len() as u64 * x.n_cols() as u64;
-        gpu.launch(&KERNEL, &[f64::from(mode as u32)], &params, &buffers, grid, flops)?;
+        gpu.launch(&variant.kernel, &[f64::from(mode as u32)], &params, &buffers, grid, flops)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a driver that computes wrongly would do.
+    pub(super) static WRONG: Variant = variant!(
+        "linear_64.wrong",
+        [64, 64],
+        &[],
+        TILE_64,
+        SQUARES,
+        "@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+        fn weight4(at: u32) -> vec4<f32> { return weight[at] * vec4<f32>(1.0, 1.0, 1.0, 1.01); }"
+    );
+
+    /// What a compiler that does not know all of WGSL would see.
+    pub(super) static INVALID: Variant = variant!(
+        "linear_64.invalid",
+        [64, 64],
+        &[],
+        TILE_64,
+        SQUARES,
+        "@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+        fn weight4(at: u32) -> vec4<f32> { return no_such_thing(at); }"
+    );
 }

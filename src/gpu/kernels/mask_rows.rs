@@ -9,7 +9,8 @@ params! { n_rows: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "mask_rows",
-    source: include_str!("../../../shaders/mask_rows.wgsl"),
+    source: &[include_str!("../../../shaders/mask_rows.wgsl")],
+    needs: &[],
     buffers: &[
         ("masked", Access::Read),
         ("gene_mask", Access::Read),

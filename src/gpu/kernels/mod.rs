@@ -16,15 +16,21 @@ pub(super) mod set_latent_rows;
 use super::kernel::Kernel;
 
 /// Every kernel, for tests and tools.
-pub const KERNELS: [&Kernel; 12] = [
+#[must_use]
+pub fn kernels() -> Vec<&'static Kernel> {
+    let linear = linear::VARIANTS.iter().map(|variant| &variant.kernel);
+    ONE_OF_A_KIND.iter().copied().chain(linear).collect()
+}
+
+const ONE_OF_A_KIND: &[&Kernel] = &[
     &add_gene_embedding::KERNEL,
     &attention::KERNEL,
+    &attention::REGISTERS,
     &attention_weights::KERNEL,
     &cell_mean::KERNEL,
     &encode_values::KERNEL,
     &latent_rows::KERNEL,
     &layer_norm_relu::KERNEL,
-    &linear::KERNEL,
     &mask_rows::KERNEL,
     &rms_norm::KERNEL,
     &rows::KERNEL,

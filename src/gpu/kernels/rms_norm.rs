@@ -9,7 +9,8 @@ params! { n_rows: u32, n_cols: u32, eps: f32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "rms_norm",
-    source: include_str!("../../../shaders/rms_norm.wgsl"),
+    source: &[include_str!("../../../shaders/rms_norm.wgsl")],
+    needs: &[],
     buffers: &[("x", Access::Read), ("weight", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,
     overrides: &[],

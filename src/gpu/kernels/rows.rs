@@ -10,7 +10,8 @@ params! { n_rows: u32, n_cols: u32, first_row: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "rows",
-    source: include_str!("../../../shaders/rows.wgsl"),
+    source: &[include_str!("../../../shaders/rows.wgsl")],
+    needs: &[],
     buffers: &[("x", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,
     overrides: &[],

@@ -9,7 +9,8 @@ params! { n_cells: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "set_latent_rows",
-    source: include_str!("../../../shaders/set_latent_rows.wgsl"),
+    source: &[include_str!("../../../shaders/set_latent_rows.wgsl")],
+    needs: &[],
     buffers: &[("cells", Access::Read), ("latent", Access::Read), ("x", Access::ReadWrite)],
     params: Params::MEMBERS,
     overrides: &[],
