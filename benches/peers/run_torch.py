@@ -1,4 +1,4 @@
-"""PyTorch, eager with scaled_dot_product_attention: `python run_torch.py FOLDER CASE [--precision f32|tf32|bf16]`; on CUDA where there is one."""
+"""PyTorch, eager with scaled_dot_product_attention: `python run_torch.py FOLDER CASE [--device cpu|cuda] [--precision f32|tf32|bf16]`."""
 
 import json
 
@@ -8,11 +8,14 @@ from safetensors.torch import load_file
 
 import case
 
-options = case.arguments(precision={"choices": ["f32", "tf32", "bf16"], "default": "f32"})
+options = case.arguments(
+    device={"choices": ["cpu", "cuda"], "default": "cpu"},
+    precision={"choices": ["f32", "tf32", "bf16"], "default": "f32"},
+)
 this = case.Case(options.folder, options.case)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-if device == "cpu" and options.precision != "f32":
-    raise SystemExit(f"{options.precision}: there is no CUDA device")
+device = options.device
+if device == "cuda" and not torch.cuda.is_available():
+    raise SystemExit("there is no CUDA device")
 torch.set_num_threads(options.threads)
 torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
 dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32

@@ -37,13 +37,11 @@ const server = await serve(".");
 const browser = await launch({ webgpu: options.device === "webgpu", webgl: options.device === "webgpu" });
 try {
   const address = new URL("/benches/peers/browser/page.html", server.origin).href;
-  const { page, problems } = await open(browser, address);
+  const { page } = await open(browser, address);
   page.setDefaultTimeout(0);
   await page.waitForFunction(() => "measure" in globalThis);
   const work = { model, name, seconds: Number(options.seconds), peer: options.peer, device: options.device, threads };
-  const measured = await page.evaluate((work) => globalThis.measure(work), work).catch((error) => {
-    throw new Error([error.message, ...problems].join("; "));
-  });
+  const measured = await page.evaluate((work) => globalThis.measure(work), work);
   const chromium = `Chromium ${browser.version()}`;
   console.log(
     JSON.stringify({
@@ -54,6 +52,9 @@ try {
       peak_memory_bytes: peakMemory(),
     }),
   );
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
 } finally {
   await browser.close();
   server.stop();

@@ -24,7 +24,13 @@ impl Encoder {
         let tensors = SafeTensors::deserialize(&file)?;
         let (mut matrices, mut vectors) = (HashMap::new(), HashMap::new());
         for (name, tensor) in tensors.iter().filter(|(name, _)| !name.contains("head")) {
-            let numbers: Vec<f32> = tensor.data().as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
+            let numbers: Vec<f32> = tensor
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&four| f32::from_le_bytes(four))
+                .collect();
             match *tensor.shape() {
                 [n] => {
                     vectors.insert(name.to_owned(), Tensor::from_data(TensorData::new(numbers, [n]), device));
@@ -34,7 +40,9 @@ impl Encoder {
                     matrices.insert(name.to_owned(), Tensor::from_data(data, device));
                 }
                 [n_rows, n_cols] => {
-                    let turned = (0..n_rows * n_cols).map(|i| numbers[i % n_rows * n_cols + i / n_rows]).collect();
+                    let turned = (0..n_rows * n_cols)
+                        .map(|i| numbers[i % n_rows * n_cols + i / n_rows])
+                        .collect();
                     let data = TensorData::new::<f32, _>(turned, [n_cols, n_rows]);
                     matrices.insert(name.to_owned(), Tensor::from_data(data, device));
                 }
@@ -43,7 +51,9 @@ impl Encoder {
         }
         for i in 0..sizes.num_layers {
             let mut join = |to: &str, from: &[&str]| {
-                let parts = from.iter().filter_map(|part| matrices.remove(&format!("layers.{i}.{part}.weight")));
+                let parts = from
+                    .iter()
+                    .filter_map(|part| matrices.remove(&format!("layers.{i}.{part}.weight")));
                 let joined = Tensor::cat(parts.collect(), 1);
                 matrices.insert(format!("layers.{i}.{to}.weight"), joined);
             };
@@ -148,7 +158,9 @@ fn main() -> Result<(), Failure> {
         let peer = Peer {
             name: "burn (wgpu, fusion, autotune)".to_owned(),
             version: "0.22.0".to_owned(),
-            device: device.identity().map_or_else(|| format!("{device:?}"), |identity| identity.name.to_string()),
+            device: device
+                .identity()
+                .map_or_else(|| format!("{device:?}"), |identity| identity.name.to_string()),
             threads: options.threads,
         };
         let gene_ids = Tensor::<2, Int>::from_data(TensorData::new(case.gene_ids.clone(), shape), &device);
@@ -157,7 +169,10 @@ fn main() -> Result<(), Failure> {
         let attended = case.is_masked().then(|| Tensor::<2>::from_data(attended, &device));
         let run = move || {
             let embedding = encoder.forward(gene_ids.clone(), values.clone(), attended.clone());
-            embedding.try_into_data()?.try_to_vec::<f32>().map_err(|error| format!("{error:?}").into())
+            embedding
+                .try_into_data()?
+                .try_to_vec::<f32>()
+                .map_err(|error| format!("{error:?}").into())
         };
         Ok((peer, run))
     })

@@ -1,7 +1,7 @@
-//! candle on the CPU, the forward pass by hand: `peer-candle FOLDER CASE [--attention matmul|flash]`.
+//! candle on the CPU, the forward pass by hand: `peer-candle FOLDER CASE`. Its own
+//! `flash_attn` is for one cell or for equal lengths, and took a third longer than the two products here at 1,200 genes.
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::attention::{AttnMask, flash_attn};
 use candle_nn::{ops, rotary_emb};
 use peer_common::{Case, Failure, Options, Peer, Sizes, report};
 use std::collections::HashMap;
@@ -11,20 +11,21 @@ const DEVICE: &Device = &Device::Cpu;
 
 struct Encoder {
     sizes: Sizes,
-    flash: bool,
     weights: HashMap<String, Tensor>,
     cos: Tensor,
     sin: Tensor,
 }
 
 impl Encoder {
-    fn load(folder: &Path, flash: bool) -> std::result::Result<Self, Failure> {
+    fn load(folder: &Path) -> std::result::Result<Self, Failure> {
         let sizes = Sizes::read(folder)?;
         let mut weights = candle_core::safetensors::load(folder.join("model.safetensors"), DEVICE)?;
         weights.retain(|name, _| !name.contains("head"));
         for i in 0..sizes.num_layers {
             let mut join = |to: &str, from: &[&str]| -> Result<()> {
-                let parts = from.iter().filter_map(|part| weights.remove(&format!("layers.{i}.{part}.weight")));
+                let parts = from
+                    .iter()
+                    .filter_map(|part| weights.remove(&format!("layers.{i}.{part}.weight")));
                 let joined = Tensor::cat(&parts.collect::<Vec<_>>(), 0)?;
                 weights.insert(format!("layers.{i}.{to}.weight"), joined);
                 Ok(())
@@ -38,7 +39,6 @@ impl Encoder {
             cos: Tensor::from_vec(cos, shape, DEVICE)?,
             sin: Tensor::from_vec(sin, shape, DEVICE)?,
             sizes,
-            flash,
             weights,
         })
     }
@@ -72,8 +72,7 @@ impl Encoder {
         let clean = (gene.reshape((n_cells, n_genes, d))? + value)?;
         let lat = match attended {
             None => clean.mean(1)?,
-            Some(attended) => (clean.broadcast_mul(&attended.unsqueeze(2)?)?.sum(1)?)
-                .broadcast_div(&attended.sum_keepdim(1)?)?,
+            Some(attended) => (clean.broadcast_mul(&attended.unsqueeze(2)?)?.sum(1)?).broadcast_div(&attended.sum_keepdim(1)?)?,
         };
         let bias = match attended {
             None => None,
@@ -103,23 +102,19 @@ impl Encoder {
         let (d, n_heads) = (self.sizes.hidden_size, self.sizes.num_heads);
         let head_size = d / n_heads;
         let part = |i: usize| -> Result<Tensor> {
-            let part = qkv.narrow(D::Minus1, i * d, d)?.reshape((n_cells, n_tokens, n_heads, head_size))?;
+            let part = qkv
+                .narrow(D::Minus1, i * d, d)?
+                .reshape((n_cells, n_tokens, n_heads, head_size))?;
             part.transpose(1, 2)?.contiguous()
         };
         let rotate = |x: Tensor| rotary_emb::rope(&x, &self.cos, &self.sin);
         let (q, k, v) = (rotate(part(0)?)?, rotate(part(1)?)?, part(2)?);
         let scale = 1.0 / (head_size as f64).sqrt();
-        // Its own attention takes no mask for several cells.
-        let context = if self.flash && bias.is_none() {
-            let [q, k, v] = [q, k, v].map(|x| x.transpose(1, 2)?.contiguous());
-            flash_attn::<f32>(&q?, &k?, &v?, scale as f32, AttnMask::None, None, None)?
-        } else {
-            let mut scores = (q.matmul(&k.t()?)? * scale)?;
-            if let Some(bias) = bias {
-                scores = scores.broadcast_add(bias)?;
-            }
-            ops::softmax_last_dim(&scores)?.matmul(&v)?
-        };
+        let mut scores = (q.matmul(&k.t()?)? * scale)?;
+        if let Some(bias) = bias {
+            scores = scores.broadcast_add(bias)?;
+        }
+        let context = ops::softmax_last_dim(&scores)?.matmul(&v)?;
         context.transpose(1, 2)?.reshape((n_cells, n_tokens, d))
     }
 }
@@ -127,22 +122,29 @@ impl Encoder {
 fn main() -> std::result::Result<(), Failure> {
     let options = Options::from_arguments()?;
     let case = Case::read(&options.folder, &options.case)?;
-    let flash = options.get("attention") == Some("flash");
     rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
     let shape = (case.lengths.len(), case.width);
     let gene_ids: Vec<u32> = case.gene_ids.iter().map(|id| id.unsigned_abs()).collect();
     let gene_ids = Tensor::from_vec(gene_ids, shape, DEVICE)?;
     let values = Tensor::from_slice(&case.values, shape, DEVICE)?;
-    let attended = case.is_masked().then(|| Tensor::from_vec(case.attended(), shape, DEVICE)).transpose()?;
+    let attended = case
+        .is_masked()
+        .then(|| Tensor::from_vec(case.attended(), shape, DEVICE))
+        .transpose()?;
     report(&case, options.seconds, || {
-        let encoder = Encoder::load(&options.folder, flash)?;
+        let encoder = Encoder::load(&options.folder)?;
         let peer = Peer {
-            name: if flash { "candle, flash attention" } else { "candle" }.to_owned(),
+            name: "candle".to_owned(),
             version: "0.11.1".to_owned(),
             device: "cpu".to_owned(),
             threads: options.threads,
         };
-        let run = move || Ok(encoder.forward(&gene_ids, &values, attended.as_ref())?.flatten_all()?.to_vec1()?);
+        let run = move || {
+            Ok(encoder
+                .forward(&gene_ids, &values, attended.as_ref())?
+                .flatten_all()?
+                .to_vec1()?)
+        };
         Ok((peer, run))
     })
 }

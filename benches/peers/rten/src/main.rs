@@ -15,7 +15,9 @@ fn main() -> Result<(), Failure> {
     let attended = NdTensor::from_data(shape, case.attended());
     report(&case, options.seconds, || {
         let name = if case.is_masked() { "model_masked.onnx" } else { "model.onnx" };
-        let model = ModelOptions::with_all_ops().prepack_weights(true).load_file(options.folder.join(name))?;
+        let model = ModelOptions::with_all_ops()
+            .prepack_weights(true)
+            .load_file(options.folder.join(name))?;
         let peer = Peer {
             name: "rten".to_owned(),
             version: "0.27.0".to_owned(),
