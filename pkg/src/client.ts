@@ -383,11 +383,13 @@ function request<Name extends CallName>(
 
 /** Adds speed and time left to what the worker tells; each stage begins anew. */
 function rate(onProgress: (stage: string, progress: Progress) => void): NonNullable<Listening["onStage"]> {
-  let running: { stage: string; start: number } | undefined;
+  let running: { stage: string; start: number; first: number } | undefined;
   return (stage, nDone, nCells) => {
-    if (running?.stage !== stage) running = { stage, start: performance.now() };
-    const cellsPerSecond = nDone > 0 ? (1000 * nDone) / Math.max(performance.now() - running.start, 1e-3) : 0;
-    const secondsLeft = nDone > 0 ? (nCells - nDone) / cellsPerSecond : undefined;
+    // What an earlier run did is no work of this one.
+    if (running?.stage !== stage) running = { stage, start: performance.now(), first: nDone };
+    const n = nDone - running.first;
+    const cellsPerSecond = n > 0 ? (1000 * n) / Math.max(performance.now() - running.start, 1e-3) : 0;
+    const secondsLeft = n > 0 ? (nCells - nDone) / cellsPerSecond : undefined;
     onProgress(stage, { nDone, nCells, cellsPerSecond, secondsLeft });
   };
 }

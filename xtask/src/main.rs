@@ -1,6 +1,7 @@
 //! Everything that is done to this repository by command: `cargo xtask help` lists it.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its terminal")]
 
+mod peers;
 mod serve;
 mod setup;
 mod shell;
@@ -22,6 +23,8 @@ cargo xtask COMMAND
   serve [--port N] [--no-build] [--folder FOLDER]
                          `page`, then serve it (or another folder) on localhost (port 8080; 0 takes a free one)
   bench [OPTION…]        how fast kernels, batches, the start are on this machine (`bench --help`)
+  bench peers [--small] [--no-build] [--case CASE]… [--threads N] [--seconds S] [--lengths MATRIX.h5ad] [PEER…]
+                         time the forward pass beside other libraries (benches/peers/README.md); one table, and JSON in target/peers
   goldens [ARGUMENT…]    compute tests/goldens anew (Python with numpy)
 ";
 
@@ -49,6 +52,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ("size", []) => wasm::print_size()?,
         ("page", []) => wasm::page()?,
         ("serve", options) => serve::command(options)?,
+        ("bench", [what, options @ ..]) if what == "peers" => peers::command(options)?,
         ("bench", options) => cargo(&["bench", "--bench", "speed", "--"]).args(options).run()?,
         ("goldens", options) => shell::python()?.arg("tests/goldens/make.py").args(options).run()?,
         (command, rest) => bail!("cannot do `{command} {}`\n\n{HELP}", rest.join(" ")),
