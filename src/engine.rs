@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::cells::{CellMatrix, Inspection, MatchOptions, Tokenizer, Vocabulary, inspect};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, GpuInfo, GpuOptions};
+use crate::gpu::{Gpu, GpuInfo, GpuOptions, Precision, Tuning};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
 use crate::read::Source;
 use crate::tasks::{
@@ -50,12 +50,32 @@ impl FromStr for DeviceChoice {
     }
 }
 
+/// Which device computes, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// Which device.
+    pub device: DeviceChoice,
+    /// How exactly a GPU computes products; the CPU computes in f32.
+    pub precision: Precision,
+    /// What [`ScDiVa::tuning`] said the last time.
+    pub tuning: Option<Tuning>,
+}
+
+impl From<DeviceChoice> for DeviceOptions {
+    fn from(device: DeviceChoice) -> Self {
+        Self {
+            device,
+            ..Self::default()
+        }
+    }
+}
+
 /// The device in use.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DeviceInfo {
     /// `gpu` or `cpu`.
     pub kind: &'static str,
-    /// The adapter, or what the CPU computes with.
+    /// The adapter, or what the CPU computes with; and the precision, where that is not f32.
     pub name: String,
     /// Why this device, when [`DeviceChoice::Auto`] passed over another.
     pub reason: Option<String>,
@@ -109,6 +129,7 @@ pub struct Info {
 pub struct ScDiVa {
     files: ModelFiles,
     vocabulary: Option<Vocabulary>,
+    options: DeviceOptions,
     reason: Option<String>,
     loaded: Loaded,
     /// Those that are not the model's.
@@ -137,14 +158,19 @@ impl ScDiVa {
     ///
     /// # Errors
     /// [`Error::File`] and [`Error::Io`] for the model's files; [`Error::NoDevice`], [`Error::Device`] when `device` is not to be had.
-    pub async fn open(files: ModelFiles, device: DeviceChoice) -> Result<Self> {
+    pub async fn open(files: ModelFiles, device: impl Into<DeviceOptions>) -> Result<Self> {
+        let options = device.into();
         let checkpoint = Checkpoint::open(&files)?;
         let config = &checkpoint.config;
         let vocabulary = files.vocabulary(config)?;
-        let (loaded, reason) = match device {
+        let (loaded, reason) = match options.device {
+            DeviceChoice::Cpu if options.precision == Precision::F16 => {
+                let problem = "f16, but the CPU computes in f32; wanted f32 or auto, or a GPU";
+                return Err(Error::argument("open", "precision", problem));
+            }
             DeviceChoice::Cpu => (cpu(checkpoint).await?, None),
-            DeviceChoice::Gpu => (gpu(checkpoint, true).await?, None),
-            DeviceChoice::Auto => match gpu(checkpoint.clone(), false).await {
+            DeviceChoice::Gpu => (gpu(checkpoint, &options, true).await?, None),
+            DeviceChoice::Auto => match gpu(checkpoint.clone(), &options, false).await {
                 Ok(loaded) => (loaded, None),
                 Err(e @ (Error::NoDevice(_) | Error::Device { .. } | Error::DeviceLost { .. })) => {
                     (cpu(checkpoint).await?, Some(e.to_string()))
@@ -155,6 +181,7 @@ impl ScDiVa {
         Ok(Self {
             files,
             vocabulary,
+            options,
             reason,
             loaded,
             own_heads: BTreeMap::new(),
@@ -162,12 +189,26 @@ impl ScDiVa {
         })
     }
 
+    /// Which kernels the GPU was found to compute quickest with: worth keeping for the next [`ScDiVa::open`] on it. `None` where nothing was
+    /// measured.
+    #[must_use]
+    pub fn tuning(&self) -> Option<&Tuning> {
+        match &self.loaded {
+            Loaded::Cpu(_) => None,
+            Loaded::Gpu(model) => model.backend().tuning(),
+        }
+    }
+
     /// What is in use.
     #[must_use]
     pub fn info(&self) -> Info {
         let (kind, name, gpu) = match &self.loaded {
             Loaded::Cpu(model) => ("cpu", model.backend().describe(), None),
-            Loaded::Gpu(model) => ("gpu", model.backend().name(), Some(model.backend().info().clone())),
+            Loaded::Gpu(model) => {
+                let f16 = self.options.precision == Precision::F16;
+                let name = model.backend().name() + if f16 { ", f16" } else { "" };
+                ("gpu", name, Some(model.backend().info().clone()))
+            }
         };
         let checkpoint = on_device!(&self.loaded, model => model.checkpoint());
         Info {
@@ -471,7 +512,7 @@ impl Runner for ScDiVa {
         }
         self.n_losses += 1;
         // The same kind of device as before: nothing is swapped silently.
-        self.loaded = gpu(Checkpoint::open(&self.files)?, true).await?;
+        self.loaded = gpu(Checkpoint::open(&self.files)?, &self.options, true).await?;
         Ok(())
     }
 }
@@ -481,9 +522,11 @@ async fn cpu(checkpoint: Checkpoint) -> Result<Loaded> {
     Ok(Loaded::Cpu(Box::new(Model::load(cpu, checkpoint)?)))
 }
 
-async fn gpu(checkpoint: Checkpoint, allow_software: bool) -> Result<Loaded> {
+async fn gpu(checkpoint: Checkpoint, options: &DeviceOptions, allow_software: bool) -> Result<Loaded> {
     let options = GpuOptions {
         allow_software,
+        precision: options.precision,
+        tuning: options.tuning.clone(),
         ..GpuOptions::default()
     };
     let gpu = self_test::prove(Gpu::open(options).await?).await?;

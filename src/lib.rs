@@ -18,6 +18,6 @@ pub mod run;
 pub mod tasks;
 pub mod write;
 
-pub use engine::{DeviceChoice, DeviceInfo, Info, ModelInfo, ScDiVa};
+pub use engine::{DeviceChoice, DeviceInfo, DeviceOptions, Info, ModelInfo, ScDiVa};
 pub use error::{Error, Result};
 pub use model::ModelFiles;

@@ -179,6 +179,26 @@ test("any stage can be cancelled, and so can a question; what is open stays open
   assert.equal((await analysis.gene("CD74")).length, nCells);
 });
 
+test("what was cancelled goes on where it ended", async () => {
+  const matrix = table(700);
+  const controller = new AbortController();
+  const stop = ({ stage, nDone }) => stage === "annotate" && nDone > 256 && controller.abort();
+  const kept = await scdiva.analyse(matrix, { onProgress: stop, signal: controller.signal }).then(
+    () => assert.fail("it was not cancelled"),
+    (error) => error.nKept,
+  );
+  assert.ok(kept >= 256 && kept < 700 && kept % 256 === 0, `${kept} cells are kept`);
+  const done = [];
+  const named = [];
+  const again = await scdiva.analyse(matrix, {
+    onProgress: ({ stage, nDone }) => stage === "annotate" && done.push(nDone),
+    onBatch: ({ from, label }) => named.push([from, label.length]),
+  });
+  assert.equal(done[0], kept);
+  assert.deepEqual([again.cells.length, named[0][0], named.reduce((n, [, more]) => n + more, 0)], [700, 0, 700]);
+  again.dispose();
+});
+
 test("cells come in batches, in order; leaving the loop ends the task", async () => {
   const wanted = annotateNatively(demo);
   const got = [];

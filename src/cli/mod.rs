@@ -17,6 +17,7 @@ mod output;
 mod results;
 mod run;
 mod session;
+mod tuning;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
 //! What all commands share: the model, the device, the matrix, the progress.
 
-use super::interrupt;
+use super::{interrupt, tuning};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use scdiva::tasks::Progress;
-use scdiva::{DeviceChoice, DeviceInfo, Error, ModelFiles, Result, ScDiVa};
+use scdiva::{DeviceChoice, DeviceInfo, DeviceOptions, Error, ModelFiles, Result, ScDiVa, gpu};
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,16 @@ pub(super) struct Session {
     /// What computes; `auto` takes a real GPU, or the CPU where there is none
     #[arg(long, global = true, value_enum, default_value_t = Device::Auto)]
     device: Device,
+    /// How exactly a GPU computes: `f16` keeps weights in half the memory and may be quicker, with errors of about a thousandth; `auto` is f32
+    #[arg(long, global = true, value_enum, default_value_t = Precision::Auto)]
+    precision: Precision,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Precision {
+    Auto,
+    F32,
+    F16,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -43,7 +53,23 @@ impl Session {
             Device::Gpu => DeviceChoice::Gpu,
             Device::Cpu => DeviceChoice::Cpu,
         };
-        let scdiva = ScDiVa::open(files, device).await?;
+        let precision = match self.precision {
+            Precision::Auto => gpu::Precision::Auto,
+            Precision::F32 => gpu::Precision::F32,
+            Precision::F16 => gpu::Precision::F16,
+        };
+        let kept = tuning::read();
+        let options = DeviceOptions {
+            device,
+            precision,
+            tuning: kept.clone(),
+        };
+        let scdiva = ScDiVa::open(files, options).await?;
+        if let Some(found) = scdiva.tuning()
+            && kept.as_ref() != Some(found)
+        {
+            tuning::keep(found);
+        }
         eprintln!("device: {}", describe(&scdiva.info().device));
         Ok(scdiva)
     }

@@ -205,6 +205,31 @@ describe("without WebGPU", () => {
     await close();
   });
 
+  test("a run is cancelled, and goes on where it ended", async () => {
+    const { page, close } = await open(browser, server.origin);
+    await modelReady(page);
+    await drop(page, await visitor.smallMatrix(folder, 700));
+    await page.waitForSelector("#annotate:visible", WAIT);
+    await page.click("#annotate");
+    // The first block is whole, and the second is under way.
+    await page.waitForFunction(() => /^([3-6]\d\d) of 700 cells · .* left/.test(document.querySelector("#progress-text").textContent), null, { ...WAIT, polling: 10 });
+    await page.click("#cancel");
+    await page.waitForFunction(() => /^(256|512) of 700 cells are annotated and kept/.test(document.querySelector("#estimate").textContent), null, WAIT);
+    assert.equal(await page.textContent("#annotate"), "Go on");
+    await picture(page, "cancelled");
+    const said = await page.evaluateHandle(() => {
+      const said = [];
+      new MutationObserver(() => said.push(document.querySelector("#progress-text").textContent)).observe(document.querySelector("#progress-text"), { childList: true, characterData: true, subtree: true });
+      return said;
+    });
+    await page.click("#annotate");
+    await page.waitForSelector("#results:not([hidden])", WAIT);
+    const first = (await said.jsonValue()).find((text) => /of 700 cells/.test(text) && !/tissue/.test(text) && !text.startsWith("700"));
+    assert.match(first, /^(256|512) of 700 cells/);
+    assert.match(await page.textContent("#status"), /700 cells annotated/);
+    await close();
+  });
+
   test("a second file while one is annotated is asked about", async () => {
     const { page, close } = await open(browser, server.origin);
     await modelReady(page);
