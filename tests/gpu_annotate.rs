@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "in what the tests share a failure is a failed test")]
 
 use scdiva::cells::{CellMatrix, GeneColumn, SparseRows};
+use scdiva::gpu::Precision;
 use scdiva::read::{self, FileSource, Files, OpenOptions};
 use scdiva::tasks::Annotation;
-use scdiva::{DeviceChoice, ModelFiles, Result, ScDiVa};
+use scdiva::{DeviceChoice, DeviceOptions, ModelFiles, Result, ScDiVa};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl CellMatrix for Sample {
     }
 }
 
-fn annotate(device: DeviceChoice) -> Annotation {
+fn annotate(device: impl Into<DeviceOptions>) -> Annotation {
     let mut scdiva = pollster::block_on(ScDiVa::open(ModelFiles::embedded(), device)).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo/pbmc_simulated.h5ad");
     let source = Arc::new(FileSource::open(&path).unwrap());
@@ -86,24 +87,42 @@ fn annotate(device: DeviceChoice) -> Annotation {
 fn gpu_and_cpu_give_the_same_labels_and_probabilities() {
     let (cpu, gpu) = (annotate(DeviceChoice::Cpu), annotate(DeviceChoice::Gpu));
     assert_eq!(cpu.predictions.len(), 12);
-    for (cell, (c, g)) in cpu.predictions.iter().zip(&gpu.predictions).enumerate() {
-        let (c, g) = (c.unwrap(), g.unwrap());
-        assert!(
-            (c.probability - g.probability).abs() < 1e-3,
-            "cell {cell}: {c:?} on the CPU, {g:?} on the GPU"
-        );
-        assert!(
-            (c.second_probability - g.second_probability).abs() < 1e-3,
-            "cell {cell}: {c:?} and {g:?}"
-        );
-        // Two labels that are as probable as each other may change places.
-        if c.probability - c.second_probability > 2e-3 {
-            assert_eq!(cpu.label(cell), gpu.label(cell), "cell {cell}: {c:?} and {g:?}");
-        }
-    }
+    assert_near(&cpu, &gpu, 1e-3);
     let labels: std::collections::BTreeSet<_> = (0..12).filter_map(|cell| cpu.label(cell)).collect();
     assert!(
         labels.len() >= 4,
         "a simulated sample of blood has more types than {labels:?}"
     );
+}
+
+/// The embedded model is stored in f16: only what is folded into its weights, and where there is f16 arithmetic its products, are rounded.
+#[test]
+fn f16_gives_nearly_the_same_and_is_refused_on_the_cpu() {
+    let f16 = |device| DeviceOptions {
+        precision: Precision::F16,
+        ..DeviceOptions::from(device)
+    };
+    let gpu = annotate(f16(DeviceChoice::Gpu));
+    assert_near(&annotate(DeviceChoice::Cpu), &gpu, 2e-2);
+    let refused = pollster::block_on(ScDiVa::open(ModelFiles::embedded(), f16(DeviceChoice::Cpu)));
+    assert!(refused.unwrap_err().to_string().contains("the CPU computes in f32"));
+}
+
+/// Labels are the same, and probabilities to within `most`.
+fn assert_near(cpu: &Annotation, gpu: &Annotation, most: f32) {
+    for (cell, (c, g)) in cpu.predictions.iter().zip(&gpu.predictions).enumerate() {
+        let (c, g) = (c.unwrap(), g.unwrap());
+        assert!(
+            (c.probability - g.probability).abs() < most,
+            "cell {cell}: {c:?} on the CPU, {g:?} on the GPU"
+        );
+        assert!(
+            (c.second_probability - g.second_probability).abs() < most,
+            "cell {cell}: {c:?} and {g:?}"
+        );
+        // Two labels that are as probable as each other may change places.
+        if c.probability - c.second_probability > 2.0 * most {
+            assert_eq!(cpu.label(cell), gpu.label(cell), "cell {cell}: {c:?} and {g:?}");
+        }
+    }
 }
