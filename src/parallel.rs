@@ -2,15 +2,45 @@
 //! rayon's own machinery would be a twentieth of the module and do nothing.
 
 #[cfg(not(target_arch = "wasm32"))]
+pub(crate) use many::in_turn;
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use rayon::{current_num_threads, prelude};
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use single::{current_num_threads, prelude};
+pub(crate) use single::{current_num_threads, in_turn, prelude};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod many {
+    use std::sync::{Mutex, PoisonError};
+
+    /// Does all tasks: each thread takes the first that is left whenever it is done with one. So the threads end together where tasks are
+    /// equal, or the long ones stand first.
+    pub(crate) fn in_turn<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
+        let n_threads = rayon::current_num_threads().min(tasks.len());
+        let tasks = Mutex::new(tasks.into_iter());
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let take_turns = || {
+            while let Some(task) = next() {
+                work(task);
+            }
+        };
+        rayon::scope(|scope| {
+            for _ in 1..n_threads {
+                scope.spawn(|_| take_turns());
+            }
+            take_turns();
+        });
+    }
+}
 
 #[cfg(target_arch = "wasm32")]
 mod single {
     pub(crate) const fn current_num_threads() -> usize {
         1
+    }
+
+    pub(crate) fn in_turn<T>(tasks: Vec<T>, work: impl Fn(T)) {
+        tasks.into_iter().for_each(work);
     }
 
     pub(crate) mod prelude {
