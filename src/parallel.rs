@@ -6,10 +6,36 @@ use std::pin::Pin;
 use std::task::Poll;
 
 #[cfg(not(target_arch = "wasm32"))]
+pub(crate) use many::in_turn;
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use rayon::{current_num_threads, prelude};
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use single::{current_num_threads, prelude};
+pub(crate) use single::{current_num_threads, in_turn, prelude};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod many {
+    use std::sync::{Mutex, PoisonError};
+
+    /// Does all tasks: each thread takes the first that is left whenever it is done with one. So the threads end together where tasks are
+    /// equal, or the long ones stand first.
+    pub(crate) fn in_turn<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
+        let n_threads = rayon::current_num_threads().min(tasks.len());
+        let tasks = Mutex::new(tasks.into_iter());
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let take_turns = || {
+            while let Some(task) = next() {
+                work(task);
+            }
+        };
+        rayon::scope(|scope| {
+            for _ in 1..n_threads {
+                scope.spawn(|_| take_turns());
+            }
+            take_turns();
+        });
+    }
+}
 
 /// A future that was polled once: what it hands to a device by then runs from now on.
 pub(crate) enum Started<F: Future> {
@@ -59,6 +85,10 @@ pub(crate) async fn meanwhile<T, R>(work: impl FnOnce() -> T, future: impl Futur
 mod single {
     pub(crate) const fn current_num_threads() -> usize {
         1
+    }
+
+    pub(crate) fn in_turn<T>(tasks: Vec<T>, work: impl Fn(T)) {
+        tasks.into_iter().for_each(work);
     }
 
     pub(crate) mod prelude {

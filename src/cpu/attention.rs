@@ -3,10 +3,10 @@
 //! Everything is transposed: scores are `[keys][32 queries]`, a panel. So the softmax of 32 queries runs down a panel in whole
 //! vectors, and the probabilities are at once the panel that the product with the values wants.
 
-use super::simd::{exp, vectorised};
-use super::tile::{PANEL, PanelRow, Product, pack_column_strips, pack_panels, pack_strips, padded_rows};
+use super::simd::{exp2, vectorised};
+use super::tile::{PANEL, PanelRow, Product, Tile, pack_column_strips, pack_panels, pack_strips, padded_rows};
 use crate::backend::CellRows;
-use crate::parallel::prelude::*;
+use crate::parallel::{in_turn, prelude::*};
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::cell::RefCell;
 /// Keys at once: their scores stay in the first cache (240 rows of 128 bytes); a multiple of every strip.
 const KEY_BLOCK: usize = 240;
 
-/// Queries of one task, in panels: the keys and values of a head are read once for all of them.
+/// Queries of one task: the keys and values of a head are read once for all of them.
 const QUERY_BLOCK: usize = 2 * PANEL;
 
 /// Heads side by side in the columns of a matrix, from column `first` on.
@@ -32,12 +32,6 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// Keys or values of all cells and heads, packed.
-pub(super) struct Packed<'a> {
-    /// Of every cell, `[n_heads]` of equal length.
-    cells: Vec<&'a [f32]>,
-}
-
 /// The heads that an attention has.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
@@ -45,87 +39,106 @@ pub(super) struct Shape {
     pub(super) head_size: usize,
 }
 
+/// What is packed.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    /// As strips, times `log2(e) / sqrt(head_size)`, because the softmax takes powers of 2: `[strips of keys][head_size][strip rows]`.
+    Keys,
+    /// As strips of their columns, block of keys by block of keys: `[key blocks][strips of columns][keys][strip rows]`.
+    Values,
+}
+
+/// One head of one cell that is to be packed.
+pub(super) struct Packing<'a> {
+    side: Side,
+    /// From the first number of the head on.
+    from: &'a [f32],
+    n_cols: usize,
+    n_keys: usize,
+    head_size: usize,
+    out: &'a mut [f32],
+}
+
+/// Keys or values of all cells and heads, packed.
+pub(super) struct Packed<'a> {
+    /// Of every cell its heads, equally long.
+    cells: Vec<&'a [f32]>,
+}
+
 impl Shape {
-    /// Numbers of all packed keys.
-    pub(super) fn keys_len(self, cells: &[CellRows]) -> usize {
-        cells.iter().map(|cell| self.n_heads * self.cell_keys_len(*cell)).sum()
+    /// Numbers of all packed keys or values.
+    pub(super) fn packed_len(self, side: Side, cells: &[CellRows]) -> usize {
+        cells.iter().map(|cell| self.cell_len(side, *cell)).sum()
     }
 
-    /// Numbers of all packed values.
-    pub(super) fn values_len(self, cells: &[CellRows]) -> usize {
-        cells.iter().map(|cell| self.n_heads * self.cell_values_len(*cell)).sum()
+    fn cell_len(self, side: Side, cell: CellRows) -> usize {
+        let head_len = match side {
+            Side::Keys => padded_rows(cell.n_keys) * self.head_size,
+            Side::Values => cell.n_keys * padded_rows(self.head_size),
+        };
+        self.n_heads * head_len
     }
 
-    fn cell_keys_len(self, cell: CellRows) -> usize {
-        padded_rows(cell.n_keys) * self.head_size
+    /// What there is to do until `out` holds the packed keys or values.
+    pub(super) fn packing<'a>(self, side: Side, from: Heads<'a>, cells: &[CellRows], mut out: &'a mut [f32]) -> Vec<Packing<'a>> {
+        let mut tasks = vec![];
+        for &cell in cells {
+            let (part, rest) = out.split_at_mut(self.cell_len(side, cell));
+            out = rest;
+            let heads = part.chunks_exact_mut(part.len() / self.n_heads).enumerate();
+            tasks.extend(heads.map(|(head, out)| Packing {
+                side,
+                from: from.at(cell.first_row, head, self.head_size),
+                n_cols: from.n_cols,
+                n_keys: cell.n_keys,
+                head_size: self.head_size,
+                out,
+            }));
+        }
+        tasks
     }
 
-    fn cell_values_len(self, cell: CellRows) -> usize {
-        cell.n_keys * padded_rows(self.head_size)
-    }
-
-    /// Keys as strips: `[strips of keys][head_size][strip rows]`, times `1 / sqrt(head_size)`.
-    pub(super) fn pack_keys<'a>(self, k: Heads<'_>, cells: &[CellRows], out: &'a mut [f32]) -> Packed<'a> {
-        #[expect(clippy::cast_precision_loss, reason = "head sizes are far below 2^24")]
-        let scale = 1.0 / (self.head_size as f32).sqrt();
-        pack_heads(
-            cells,
-            self.n_heads,
-            out,
-            |cell| self.cell_keys_len(cell),
-            #[inline(always)]
-            |cell, head, out| {
-                let from = k.at(cell.first_row, head, self.head_size);
-                pack_strips(from, k.n_cols, cell.n_keys, self.head_size, scale, out);
-            },
-        )
-    }
-
-    /// Values as strips of their columns, block of keys by block of keys: `[key blocks][strips of columns][keys][strip rows]`.
-    pub(super) fn pack_values<'a>(self, v: Heads<'_>, cells: &[CellRows], out: &'a mut [f32]) -> Packed<'a> {
-        pack_heads(
-            cells,
-            self.n_heads,
-            out,
-            |cell| self.cell_values_len(cell),
-            #[inline(always)]
-            |cell, head, out| {
-                let rows = v.at(cell.first_row, head, self.head_size);
-                let blocks = out.chunks_mut(KEY_BLOCK * padded_rows(self.head_size));
-                for (out, start) in blocks.zip((0..cell.n_keys).step_by(KEY_BLOCK)) {
-                    let n_keys = KEY_BLOCK.min(cell.n_keys - start);
-                    pack_column_strips(&rows[start * v.n_cols..], v.n_cols, n_keys, self.head_size, out);
-                }
-            },
-        )
+    /// What was packed.
+    pub(super) fn packed<'a>(self, side: Side, cells: &[CellRows], mut numbers: &'a [f32]) -> Packed<'a> {
+        let part = |&cell: &CellRows| {
+            let (part, rest) = numbers.split_at(self.cell_len(side, cell));
+            numbers = rest;
+            part
+        };
+        Packed {
+            cells: cells.iter().map(part).collect(),
+        }
     }
 }
 
-/// Calls `pack(cell, head, out)` for every head of every cell, in parallel.
-fn pack_heads<'a>(
-    cells: &[CellRows],
-    n_heads: usize,
-    mut out: &'a mut [f32],
-    head_len: impl Fn(CellRows) -> usize + Sync,
-    pack: impl Fn(CellRows, usize, &mut [f32]) + Sync,
-) -> Packed<'a> {
-    let mut tasks = vec![];
-    for &cell in cells {
-        let (part, rest) = out.split_at_mut(n_heads * head_len(cell));
-        tasks.push((cell, part));
-        out = rest;
-    }
-    tasks.par_iter_mut().for_each(|(cell, part)| {
-        let len = head_len(*cell);
-        part.par_chunks_exact_mut(len).enumerate().for_each(|(head, out)| {
-            vectorised(
-                #[inline(always)]
-                || pack(*cell, head, out),
-            )
-        });
+/// Packs heads, in parallel.
+pub(super) fn pack(tasks: Vec<Packing<'_>>) {
+    in_turn(tasks, |task| {
+        vectorised(
+            #[inline(always)]
+            || task.run(),
+        );
     });
-    Packed {
-        cells: tasks.into_iter().map(|(_, part)| -> &'a [f32] { part }).collect(),
+}
+
+impl Packing<'_> {
+    #[inline(always)]
+    fn run(self) {
+        match self.side {
+            Side::Keys => {
+                #[expect(clippy::cast_precision_loss, reason = "head sizes are far below 2^24")]
+                let scale = std::f32::consts::LOG2_E / (self.head_size as f32).sqrt();
+                pack_strips(self.from, self.n_cols, self.n_keys, self.head_size, scale, self.out);
+            }
+            Side::Values => {
+                let block = key_block(self.n_keys);
+                let blocks = self.out.chunks_mut(block * padded_rows(self.head_size));
+                for (out, start) in blocks.zip((0..self.n_keys).step_by(block)) {
+                    let n_keys = block.min(self.n_keys - start);
+                    pack_column_strips(&self.from[start * self.n_cols..], self.n_cols, n_keys, self.head_size, out);
+                }
+            }
+        }
     }
 }
 
@@ -137,14 +150,20 @@ impl Packed<'_> {
     }
 }
 
-/// Some consecutive queries of one cell.
+/// Keys at once of `n_keys`: as few blocks as can be, of equal length, in whole strips.
+fn key_block(n_keys: usize) -> usize {
+    padded_rows(n_keys.div_ceil(n_keys.div_ceil(KEY_BLOCK).max(1)))
+}
+
+/// Some consecutive queries of one cell, and one head.
 struct Task<'a> {
     cell: usize,
     n_keys: usize,
+    head: usize,
     /// The first row of q.
     first: usize,
-    /// `[queries, n_heads · head_size]`.
-    out: &'a mut [f32],
+    /// Of every query, the columns of the head.
+    out: Vec<&'a mut [f32]>,
 }
 
 /// Attention of all queries. `queries`: of every cell its first row in q and how many; `out` has as many rows as there are queries.
@@ -155,101 +174,93 @@ pub(super) fn attend(
     cells: &[CellRows],
     queries: &[usize],
     shape: Shape,
-    mut out: &mut [f32],
+    out: &mut [f32],
 ) {
-    let width = shape.n_heads * shape.head_size;
+    let mut rows = out.chunks_exact_mut(shape.n_heads * shape.head_size);
     let mut tasks = vec![];
     let mut first = 0;
     for (c, (cell, &n_queries)) in cells.iter().zip(queries).enumerate() {
-        for start in (0..n_queries).step_by(QUERY_BLOCK) {
-            let n = QUERY_BLOCK.min(n_queries - start);
-            let (part, rest) = out.split_at_mut(n * width);
-            tasks.push(Task {
+        // Head by head, so that its keys and values stay in the second cache while all queries pass by.
+        let (first_task, n_blocks) = (tasks.len(), n_queries.div_ceil(QUERY_BLOCK));
+        for head in 0..shape.n_heads {
+            tasks.extend((0..n_blocks).map(|block| Task {
                 cell: c,
                 n_keys: cell.n_keys,
-                first: first + start,
-                out: part,
-            });
-            out = rest;
+                head,
+                first: first + block * QUERY_BLOCK,
+                out: Vec::with_capacity(QUERY_BLOCK),
+            }));
+        }
+        for (i, row) in rows.by_ref().take(n_queries).enumerate() {
+            for (head, out) in row.chunks_exact_mut(shape.head_size).enumerate() {
+                tasks[first_task + head * n_blocks + i / QUERY_BLOCK].out.push(out);
+            }
         }
         first += n_queries;
     }
     // Long cells first, so that no thread starts one when the others are done.
     tasks.sort_by_key(|task| std::cmp::Reverse(task.n_keys));
-    tasks.into_par_iter().for_each(|mut task| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            for head in 0..shape.n_heads {
-                task.head(
-                    q,
-                    keys.head(task.cell, head, shape),
-                    values.head(task.cell, head, shape),
-                    head,
-                    shape,
-                    scratch,
-                );
-            }
-        });
+    in_turn(tasks, |mut task| {
+        let keys = keys.head(task.cell, task.head, shape);
+        let values = values.head(task.cell, task.head, shape);
+        SCRATCH.with_borrow_mut(|scratch| task.run(q, keys, values, shape.head_size, scratch));
     });
 }
 
 impl Task<'_> {
-    fn head(&mut self, q: Heads<'_>, keys: &[f32], values: &[f32], head: usize, shape: Shape, scratch: &mut Scratch) {
-        let (d, width) = (shape.head_size, shape.n_heads * shape.head_size);
-        let n_queries = self.out.len() / width;
+    fn run(&mut self, q: Heads<'_>, keys: &[f32], values: &[f32], d: usize, scratch: &mut Scratch) {
+        let n_queries = self.out.len();
         let Scratch {
             q: q_panels,
             scores,
             sums,
         } = scratch;
         let n_panels = n_queries.div_ceil(PANEL);
-        let padded = padded_rows(d);
+        let (padded, block) = (padded_rows(d), key_block(self.n_keys));
         q_panels.resize((n_panels * d).max(q_panels.len()), PanelRow::ZERO);
         sums.resize((n_panels * padded).max(sums.len()), PanelRow::ZERO);
         scores.resize(KEY_BLOCK, PanelRow::ZERO);
         let q_panels = &mut q_panels[..n_panels * d];
         vectorised(
             #[inline(always)]
-            || pack_panels(q.at(self.first, head, d), q.n_cols, n_queries, d, 1.0, q_panels),
+            || pack_panels(q.at(self.first, self.head, d), q.n_cols, n_queries, d, 1.0, q_panels),
         );
         let mut states = [Softmax::new(); QUERY_BLOCK / PANEL];
-        for start in (0..self.n_keys).step_by(KEY_BLOCK) {
-            let n_keys = KEY_BLOCK.min(self.n_keys - start);
+        for start in (0..self.n_keys).step_by(block) {
+            let n_keys = block.min(self.n_keys - start);
             let keys = &keys[start * d..start * d + padded_rows(n_keys) * d];
             let values = &values[start * padded..(start + n_keys) * padded];
             let scores = &mut scores[..n_keys];
             for (p, state) in states.iter_mut().enumerate().take(n_panels) {
-                let q = &q_panels[p * d..(p + 1) * d];
                 let n_cols = PANEL.min(n_queries - p * PANEL);
                 let sums = &mut sums[p * padded..(p + 1) * padded];
-                Product {
+                let product = Product {
                     a: keys,
-                    b: q,
-                    out: scores,
-                    add: false,
+                    b: &q_panels[p * d..(p + 1) * d],
+                    n_rows: n_keys,
                     n_cols,
                     next: &[],
-                }
-                .dispatch();
+                };
+                product.give_to(Tile { out: scores, add: false });
                 state.take(scores, sums);
-                Product {
+                let product = Product {
                     a: values,
                     b: scores,
-                    out: sums,
-                    add: start > 0,
+                    n_rows: padded,
                     n_cols,
                     next: &[],
-                }
-                .dispatch();
+                };
+                product.give_to(Tile {
+                    out: sums,
+                    add: start > 0,
+                });
             }
         }
-        for (p, state) in states.iter().enumerate().take(n_panels) {
-            let sums = &sums[p * padded..p * padded + d];
-            let rows = self.out.chunks_exact_mut(width).skip(p * PANEL).take(PANEL);
-            for (i, row) in rows.enumerate() {
-                let scale = 1.0 / state.sum[i];
-                for (out, sum) in row[head * d..(head + 1) * d].iter_mut().zip(sums) {
-                    *out = scale * sum[i];
-                }
+        for (i, out) in self.out.iter_mut().enumerate() {
+            let (panel, column) = (i / PANEL, i % PANEL);
+            let scale = 1.0 / states[panel].sum[column];
+            for (out, sum) in out.iter_mut().zip(&sums[panel * padded..]) {
+                *out = scale * sum[column];
             }
         }
     }
@@ -270,7 +281,7 @@ impl Softmax {
         }
     }
 
-    /// Turns scores of further keys into `e^(score − max)`, and scales what was summed before to the new maximum.
+    /// Turns scores of further keys into `2^(score − max)`, and scales what was summed before to the new maximum.
     fn take(&mut self, scores: &mut [PanelRow], sums: &mut [PanelRow]) {
         let softmax = self;
         Take { softmax, scores, sums }.dispatch();
@@ -298,7 +309,7 @@ impl SimdOp for Take<'_> {
                 max = ops.max(max, ops.load(&row[columns.clone()]));
             }
             // From −∞ this is next to nothing, and nothing was summed.
-            let scale = exp(isa, ops.sub(before, max));
+            let scale = exp2(isa, ops.sub(before, max));
             ops.store(max, &mut softmax.max[columns.clone()]);
             for row in &mut *sums {
                 let row = &mut row[columns.clone()];
@@ -307,7 +318,7 @@ impl SimdOp for Take<'_> {
             let mut sum = ops.mul(scale, ops.load(&softmax.sum[columns.clone()]));
             for row in &mut *scores {
                 let row = &mut row[columns.clone()];
-                let weight = exp(isa, ops.sub(ops.load(row), max));
+                let weight = exp2(isa, ops.sub(ops.load(row), max));
                 sum = ops.add(sum, weight);
                 ops.store(weight, row);
             }
@@ -333,15 +344,17 @@ pub(super) fn probabilities(q: Heads<'_>, keys: &Packed<'_>, cell: CellRows, sha
                 &mut panel,
             );
             let mut scores = vec![PanelRow::ZERO; cell.n_keys];
-            Product {
+            let product = Product {
                 a: keys,
                 b: &panel,
-                out: &mut scores,
-                add: false,
+                n_rows: cell.n_keys,
                 n_cols: n_queries,
                 next: &[],
-            }
-            .dispatch();
+            };
+            product.give_to(Tile {
+                out: &mut scores,
+                add: false,
+            });
             let mut state = Softmax::new();
             state.take(&mut scores, &mut []);
             for (i, row) in out.chunks_exact_mut(n).enumerate() {

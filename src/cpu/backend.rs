@@ -1,6 +1,6 @@
 //! [`Backend`] for the CPU: shapes are checked, loops run.
 
-use super::attention::{self, Heads, Shape};
+use super::attention::{self, Heads, Shape, Side};
 use super::linear::{Finish, Linear};
 use super::{Batch, Cpu, Tensor, Weight, rows};
 use crate::backend::{Backend, CellRows, Columns, Epilogue, Matrix, PackedRows, Queries, ReadRows, check};
@@ -255,10 +255,13 @@ impl Backend for Cpu {
         let q = heads(op, "q", &q, n_rows, shape)?;
         let k = heads(op, "k", &k, batch.n_rows(), shape)?;
         let v = heads(op, "v", &v, batch.n_rows(), shape)?;
-        let mut keys = self.stale(1, shape.keys_len(cells));
-        let mut values = self.stale(1, shape.values_len(cells));
-        let keys = shape.pack_keys(k, cells, keys.numbers_mut());
-        let values = shape.pack_values(v, cells, values.numbers_mut());
+        let mut keys = self.stale(1, shape.packed_len(Side::Keys, cells));
+        let mut values = self.stale(1, shape.packed_len(Side::Values, cells));
+        let mut packing = shape.packing(Side::Keys, k, cells, keys.numbers_mut());
+        packing.extend(shape.packing(Side::Values, v, cells, values.numbers_mut()));
+        attention::pack(packing);
+        let keys = shape.packed(Side::Keys, cells, keys.numbers());
+        let values = shape.packed(Side::Values, cells, values.numbers());
         let mut out = self.stale(n_rows, n_heads * head_size);
         attention::attend(q, &keys, &values, cells, &n_queries, shape, out.numbers_mut());
         Ok(out)
@@ -279,8 +282,9 @@ impl Backend for Cpu {
         let k = heads(op, "k", &k, batch.n_rows(), shape)?;
         check::range(op, "cell", &(cell..cell.saturating_add(1)), batch.cells().len())?;
         let cell = batch.cells()[cell];
-        let mut keys = self.stale(1, shape.keys_len(&[cell]));
-        let keys = shape.pack_keys(k, &[cell], keys.numbers_mut());
+        let mut keys = self.stale(1, shape.packed_len(Side::Keys, &[cell]));
+        attention::pack(shape.packing(Side::Keys, k, &[cell], keys.numbers_mut()));
+        let keys = shape.packed(Side::Keys, &[cell], keys.numbers());
         let mut out = self.stale(n_heads * cell.n_rows, cell.n_rows);
         attention::probabilities(q, &keys, cell, shape, out.numbers_mut());
         Ok(out)

@@ -35,11 +35,12 @@ impl Pool {
         buffer
     }
 
-    /// Keeps a buffer for later, unless more would lie idle than was ever needed at once.
+    /// Keeps a buffer for later, unless more would lie idle than was ever needed at once: new memory is slow, because the system
+    /// clears it page by page.
     fn give_back(&self, buffer: Vec<f32>) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.used_len -= buffer.len();
-        if idle.used_len + idle.idle_len + buffer.len() <= idle.peak_len {
+        if idle.idle_len + buffer.len() <= idle.peak_len {
             idle.idle_len += buffer.len();
             idle.buffers.push(buffer);
         }

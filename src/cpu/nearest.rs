@@ -4,8 +4,7 @@
 //! It depends on the two rows alone, not on where in a tile they lie, so that the answer is the same however the work is cut.
 
 use super::simd::{sum, vectorised};
-use super::tile::{PANEL, PanelRow, Product, pack_panels, pack_strips, padded_rows};
-use rten_simd::SimdOp;
+use super::tile::{PANEL, PanelRow, Product, Tile, pack_panels, pack_strips, padded_rows};
 use std::cell::RefCell;
 
 /// Queries at once: a multiple of every strip, and with their packed rows still in the second cache.
@@ -110,12 +109,11 @@ impl Candidates {
                     let product = Product {
                         a: strips,
                         b: self.panel(panel),
-                        out: tile,
-                        add: false,
+                        n_rows: tile.len(),
                         n_cols: PANEL,
                         next: self.panel(panel + 1),
                     };
-                    product.dispatch();
+                    product.give_to(Tile { out: tile, add: false });
                     let place = |row| slot(block * BLOCK + row) * keep;
                     self.insert(panel, tile, keep, best, place);
                 }

@@ -2,24 +2,23 @@
 
 use super::simd::{sum, vectorised};
 use crate::backend::CellRows;
-use crate::parallel::prelude::*;
+use crate::parallel::in_turn;
 
 /// Calls `f(row number, row)` for every row of `out`, in parallel.
 pub(super) fn for_each_row(out: &mut [f32], n_cols: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     // 16 k numbers are some microseconds of work: enough to be worth handing to another thread.
     let n_rows = ((1 << 14) / n_cols.max(1)).max(1);
-    out.par_chunks_mut((n_rows * n_cols).max(1))
-        .enumerate()
-        .for_each(|(i, rows)| {
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (j, row) in rows.chunks_exact_mut(n_cols).enumerate() {
-                        f(i * n_rows + j, row);
-                    }
-                },
-            );
-        });
+    let tasks = out.chunks_mut((n_rows * n_cols).max(1)).enumerate().collect();
+    in_turn(tasks, |(i, rows): (usize, &mut [f32])| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (j, row) in rows.chunks_exact_mut(n_cols).enumerate() {
+                    f(i * n_rows + j, row);
+                }
+            },
+        );
+    });
 }
 
 /// `out = relu(v w + b)`.

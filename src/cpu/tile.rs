@@ -35,14 +35,14 @@ impl DerefMut for PanelRow {
     }
 }
 
-/// Rows of a strip on this processor: 12 with AVX-512 (32 registers of 16), 6 otherwise (16 of 8, or of 4).
+/// Rows of a strip on this processor: 8 with AVX-512 (32 registers of 16), 6 otherwise (16 of 8, or of 4).
 pub(super) fn strip_rows() -> usize {
     struct Lanes;
     impl SimdOp for Lanes {
         type Output = usize;
         #[inline(always)]
         fn eval<I: Isa>(self, isa: I) -> usize {
-            if isa.f32().len() == 16 { 12 } else { 6 }
+            if isa.f32().len() == 16 { 8 } else { 6 }
         }
     }
     Lanes.dispatch()
@@ -53,57 +53,123 @@ pub(super) fn padded_rows(n_rows: usize) -> usize {
     n_rows.next_multiple_of(strip_rows())
 }
 
-/// `out = a b` or `out += a b` for all strips of `a`: `a` `[strips][n_inner][strip rows]`, `b` `[n_inner][32]`, `out` `[rows][32]`.
-/// Only the rows that `out` has are written, and of their columns the first `n_cols` at least.
+/// Takes the register tiles of a [`Product`].
+pub(super) trait Target {
+    /// A tile whose first number belongs to `row` and to column `first` of the panel. Rows past the last are to be passed over.
+    fn take<I: Isa, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        isa: I,
+        tile: &[[I::F32; VECTORS]; ROWS],
+        row: usize,
+        first: usize,
+    );
+}
+
+/// `out = a b` or, with `add`, `out += a b`.
+pub(super) struct Tile<'a> {
+    pub(super) out: &'a mut [PanelRow],
+    pub(super) add: bool,
+}
+
+impl Target for Tile<'_> {
+    #[inline(always)]
+    fn take<I: Isa, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        isa: I,
+        tile: &[[I::F32; VECTORS]; ROWS],
+        row: usize,
+        first: usize,
+    ) {
+        let ops = isa.f32();
+        let store = |out: &mut PanelRow, sums: &[I::F32; VECTORS]| {
+            let out = &mut out[first..first + VECTORS * ops.len()];
+            for (out, &x) in out.chunks_exact_mut(ops.len()).zip(sums) {
+                let x = if self.add { ops.add(x, ops.load(out)) } else { x };
+                ops.store(x, out);
+            }
+        };
+        let out = &mut self.out[row..];
+        // A whole tile goes from the registers to memory without a loop.
+        match out.first_chunk_mut::<ROWS>() {
+            Some(out) => (0..ROWS).for_each(
+                #[inline(always)]
+                |i| store(&mut out[i], &tile[i]),
+            ),
+            None => out.iter_mut().zip(tile).for_each(
+                #[inline(always)]
+                |(out, sums)| store(out, sums),
+            ),
+        }
+    }
+}
+
+/// `a b` for all strips of `a`: `a` `[strips][n_inner][strip rows]`, `b` `[n_inner][32]`. Of the columns of `b` the first `n_cols` at
+/// least go to the target.
+#[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     pub(super) a: &'a [f32],
     pub(super) b: &'a [PanelRow],
-    pub(super) out: &'a mut [PanelRow],
-    pub(super) add: bool,
+    /// Without those that fill up the last strip.
+    pub(super) n_rows: usize,
     pub(super) n_cols: usize,
     /// What `b` will be next, to be fetched in the meantime.
     pub(super) next: &'a [PanelRow],
 }
 
-impl SimdOp for Product<'_> {
+impl Product<'_> {
+    pub(super) fn give_to(self, target: impl Target) {
+        Given { product: self, target }.dispatch();
+    }
+}
+
+struct Given<'a, T> {
+    product: Product<'a>,
+    target: T,
+}
+
+impl<T: Target> SimdOp for Given<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        // Columns at once: 2 vectors, of which each register tile of 6 (12) rows has 12 (24) sums.
+        // Columns at once: 2 vectors, of which each register tile of 6 (8) rows has 12 (16) sums. More rows are no quicker with
+        // AVX-512, and these fill a head of 64 columns.
         match isa.f32().len() {
-            16 => self.run::<I, 12, 2>(isa),
+            16 => self.run::<I, 8, 2>(isa),
             _ => self.run::<I, 6, 2>(isa),
         }
     }
 }
 
-impl Product<'_> {
+impl<T: Target> Given<'_, T> {
     #[inline(always)]
-    fn run<I: Isa, const ROWS: usize, const VECTORS: usize>(self, isa: I) {
-        let n_inner = self.b.len();
-        if n_inner == 0 {
-            if !self.add {
-                self.out.fill(PanelRow::ZERO);
-            }
-            return;
-        }
+    fn run<I: Isa, const ROWS: usize, const VECTORS: usize>(mut self, isa: I) {
+        let Product {
+            a,
+            b,
+            n_rows,
+            n_cols,
+            next: after,
+        } = self.product;
+        let n_inner = b.len();
         let width = VECTORS * isa.f32().len();
-        let strips = self.a.as_chunks::<ROWS>().0;
-        let n_strips = self.out.len().div_ceil(ROWS);
+        let strips = a.as_chunks::<ROWS>().0;
+        let n_strips = n_rows.div_ceil(ROWS);
         // This part of the panel stays in the first cache while the strips pass by.
-        for first in (0..self.n_cols).step_by(width) {
-            let (next, next_first) = match first + width {
-                after if after < self.n_cols => (self.b, after),
-                _ => (self.next, 0),
+        for first in (0..n_cols).step_by(width) {
+            let (next, next_first) = if first + width < n_cols {
+                (b, first + width)
+            } else {
+                (after, 0)
             };
             // Each strip fetches its share of what comes after.
             let share = next.len().div_ceil(n_strips);
             let mut shares = next.chunks(share.max(1));
-            for (strip, out) in strips.chunks_exact(n_inner).zip(self.out.chunks_mut(ROWS)) {
+            for s in 0..n_strips {
+                let strip = &strips[s * n_inner..(s + 1) * n_inner];
                 let next = shares.next().unwrap_or_default();
-                let tile = product::<I, ROWS, VECTORS>(isa, strip, self.b, first, next, next_first);
-                store(isa, &tile, out, first, self.add);
+                let tile = product::<I, ROWS, VECTORS>(isa, strip, b, first, next, next_first);
+                self.target.take(isa, &tile, s * ROWS, first);
             }
         }
     }
@@ -152,29 +218,12 @@ fn add_outer<I: Isa, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-#[inline(always)]
-fn store<I: Isa, const ROWS: usize, const VECTORS: usize>(
-    isa: I,
-    tile: &[[I::F32; VECTORS]; ROWS],
-    out: &mut [PanelRow],
-    first: usize,
-    add: bool,
-) {
-    let ops = isa.f32();
-    for (out, tile) in out.iter_mut().zip(tile) {
-        for (out, &x) in out[first..].chunks_exact_mut(ops.len()).zip(tile) {
-            let x = if add { ops.add(x, ops.load(out)) } else { x };
-            ops.store(x, out);
-        }
-    }
-}
-
 /// Lays rows `[n, stride]`, of which `n_cols` numbers each count, out as strips; missing rows of the last strip are zeros.
 /// `out` is `[strips][n_cols][strip rows]`.
 #[inline(always)]
 pub(super) fn pack_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, scale: f32, out: &mut [f32]) {
     match strip_rows() {
-        12 => pack_strips_of::<12>(x, stride, n_rows, n_cols, scale, out),
+        8 => pack_strips_of::<8>(x, stride, n_rows, n_cols, scale, out),
         _ => pack_strips_of::<6>(x, stride, n_rows, n_cols, scale, out),
     }
 }
@@ -209,7 +258,7 @@ fn pack_strips_of<const ROWS: usize>(x: &[f32], stride: usize, n_rows: usize, n_
 #[inline(always)]
 pub(super) fn pack_column_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, out: &mut [f32]) {
     match strip_rows() {
-        12 => pack_column_strips_of::<12>(x, stride, n_rows, n_cols, out),
+        8 => pack_column_strips_of::<8>(x, stride, n_rows, n_cols, out),
         _ => pack_column_strips_of::<6>(x, stride, n_rows, n_cols, out),
     }
 }
@@ -256,18 +305,23 @@ mod tests {
     /// A product as a processor with strips of `ROWS` rows does it, which need not be this one.
     struct Other<'a, const ROWS: usize> {
         x: &'a [f32],
-        n_rows: usize,
         product: Product<'a>,
+        target: Tile<'a>,
     }
 
     impl<const ROWS: usize> SimdOp for Other<'_, ROWS> {
         type Output = ();
 
         fn eval<I: Isa>(self, isa: I) {
-            let n_inner = self.product.b.len();
-            let mut a = vec![f32::NAN; self.n_rows.next_multiple_of(ROWS) * n_inner];
-            pack_strips_of::<ROWS>(self.x, n_inner, self.n_rows, n_inner, 2.0, &mut a);
-            Product { a: &a, ..self.product }.run::<I, ROWS, 2>(isa);
+            let Product { b, n_rows, .. } = self.product;
+            let mut a = vec![f32::NAN; n_rows.next_multiple_of(ROWS) * b.len()];
+            pack_strips_of::<ROWS>(self.x, b.len(), n_rows, b.len(), 2.0, &mut a);
+            let product = Product { a: &a, ..self.product };
+            let given = Given {
+                product,
+                target: self.target,
+            };
+            given.run::<I, ROWS, 2>(isa);
         }
     }
 
@@ -291,30 +345,20 @@ mod tests {
             let mut b = vec![PanelRow([f32::NAN; PANEL]); k];
             pack_strips(&x, k, m, k, 2.0, &mut a);
             pack_panels(&w, k, n, k, 1.0, &mut b);
-            for (add, strip_rows) in [(false, 0), (true, 0), (false, 6), (true, 6), (false, 12), (true, 12)] {
+            for (add, strip_rows) in [(false, 0), (true, 0), (false, 6), (true, 6), (false, 8), (true, 8)] {
                 let mut out = vec![PanelRow([1.0; PANEL]); m];
                 let product = Product {
                     a: &a,
                     b: &b,
-                    out: &mut out,
-                    add,
+                    n_rows: m,
                     n_cols: n,
                     next: &b,
                 };
+                let (x, target) = (&x, Tile { out: &mut out, add });
                 match strip_rows {
-                    0 => product.dispatch(),
-                    6 => Other::<6> {
-                        x: &x,
-                        n_rows: m,
-                        product,
-                    }
-                    .dispatch(),
-                    _ => Other::<12> {
-                        x: &x,
-                        n_rows: m,
-                        product,
-                    }
-                    .dispatch(),
+                    0 => product.give_to(target),
+                    6 => Other::<6> { x, product, target }.dispatch(),
+                    _ => Other::<8> { x, product, target }.dispatch(),
                 }
                 for (i, row) in out.iter().enumerate() {
                     for (j, &got) in row.iter().enumerate().take(n) {
