@@ -1,7 +1,7 @@
 //! Which kernel computes an operation, by adapter and shape: a table, then a short measurement. Nothing is used that does not compute right.
 
+use super::Gpu;
 use super::device::{GpuInfo, GpuOptions, Precision};
-use super::{Gpu, Tensor, Weight};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub enum AttentionKernel {
     Tile32,
     /// `shaders/attention_registers.wgsl`: without workgroup memory and barriers; sizes and columns are multiples of 4.
     Registers,
+    /// `shaders/attention_broadcast.wgsl`: the same, a subgroup shares what its threads load; subgroups of 8 threads or more, not in browsers.
+    Broadcast,
 }
 
 /// What a measurement found, to be kept for the next time.
@@ -54,9 +56,6 @@ pub struct Tuning {
 /// Tiles of 128 × 128 from which a product counts as one of many: fewer leave most of a large GPU without work.
 const MANY_TILES: usize = 64;
 
-/// Rows of the products that are measured: a short cell, and a batch.
-const MEASURED_ROWS: [usize; 2] = [129, 4096];
-
 /// What an open device uses, where the shape allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
@@ -69,10 +68,10 @@ impl Choice {
     /// What is known to be best without a measurement. A software adapter keeps workgroup memory in ordinary memory, and a barrier cuts a
     /// shader into coroutines there.
     pub(super) fn default_of(info: &GpuInfo, options: &GpuOptions) -> Self {
-        let software = if info.subgroup_size >= 8 {
-            LinearKernel::Broadcast
+        let (software, software_attention) = if info.subgroup_size >= 8 {
+            (LinearKernel::Broadcast, AttentionKernel::Broadcast)
         } else {
-            LinearKernel::Registers
+            (LinearKernel::Registers, AttentionKernel::Registers)
         };
         let (few, many) = match info.software {
             true => (software, software),
@@ -80,7 +79,7 @@ impl Choice {
             false => (LinearKernel::Tile64, LinearKernel::Tile128),
         };
         let attention = if info.software {
-            AttentionKernel::Registers
+            software_attention
         } else {
             AttentionKernel::Tile32
         };
@@ -218,10 +217,15 @@ impl Gpu {
     /// The fastest of the kernels for few rows and for many; none where nothing was measured.
     #[cfg(not(target_arch = "wasm32"))]
     fn fastest(&mut self, kernels: &[LinearKernel]) -> Result<[Option<LinearKernel>; 2]> {
+        // A short cell, and a batch.
+        const ROWS: [usize; 2] = [129, 4096];
         const N: usize = 3;
+        if !self.opened.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok([None; 2]);
+        }
         // The widths of the released model's largest product.
         let (n_in, n_out) = (512, 1536);
-        let weight = Weight {
+        let weight = super::Weight {
             n_rows: n_out,
             n_cols: n_in,
             half: self.half,
@@ -232,7 +236,7 @@ impl Gpu {
         };
         let before = self.choice;
         let mut found = [None; 2];
-        for (found, n_rows) in found.iter_mut().zip(MEASURED_ROWS) {
+        for (found, n_rows) in found.iter_mut().zip(ROWS) {
             let mut best = f64::INFINITY;
             let x = self.tensor(n_rows, n_in)?;
             for &kernel in kernels {
@@ -241,7 +245,7 @@ impl Gpu {
                 for n in [1, N] {
                     let timed = n == N && self.start_timer();
                     for _ in 0..n {
-                        drop::<Tensor>(self.linear(&x, &weight, 0..n_out, crate::backend::Epilogue::None)?);
+                        drop::<super::Tensor>(self.linear(&x, &weight, 0..n_out, crate::backend::Epilogue::None)?);
                     }
                     let seconds: f64 = self.stop_timer().values().map(|time| time.seconds).sum();
                     if timed && seconds > 0.0 && seconds < best {
@@ -256,7 +260,6 @@ impl Gpu {
 
     /// Browsers round their clocks, so nothing is measured there.
     #[cfg(target_arch = "wasm32")]
-    #[expect(clippy::unnecessary_wraps, reason = "as natively")]
     fn fastest(&mut self, _: &[LinearKernel]) -> Result<[Option<LinearKernel>; 2]> {
         Ok([None; 2])
     }

@@ -150,7 +150,7 @@ impl Gpu {
             candidates.push(LinearKernel::F16);
         }
         // What is best on a CPU is known, and measuring there would take longer than it gains.
-        let measure = !opened.info.software && options.linear.is_none();
+        let measure = cfg!(not(target_arch = "wasm32")) && !opened.info.software && options.linear.is_none();
         let mut gpu = Self {
             choice: Choice::default_of(&opened.info, &options),
             opened,

@@ -23,27 +23,35 @@ pub(crate) const KERNEL: Kernel = Kernel {
     overrides: &["WIDE"],
 };
 
-/// The same without workgroup memory; `n_heads` stands in the place of `n_blocks`.
-pub(crate) const REGISTERS: Kernel = Kernel {
-    name: "attention_registers",
-    source: &[include_str!("../../../shaders/attention_registers.wgsl")],
-    needs: &[],
-    buffers: KERNEL.buffers,
-    params: &[
-        "n_tiles",
-        "n_heads",
-        "head_size",
-        "scale",
-        "q_first_col",
-        "q_n_cols",
-        "k_first_col",
-        "k_n_cols",
-        "v_first_col",
-        "v_n_cols",
-        "out_n_cols",
-    ],
-    overrides: &[],
-};
+macro_rules! without_workgroup_memory {
+    ($name:literal, $needs:expr) => {
+        Kernel {
+            name: $name,
+            source: &[include_str!(concat!("../../../shaders/", $name, ".wgsl"))],
+            needs: $needs,
+            buffers: KERNEL.buffers,
+            // `n_heads` stands in the place of `n_blocks`.
+            params: &[
+                "n_tiles",
+                "n_heads",
+                "head_size",
+                "scale",
+                "q_first_col",
+                "q_n_cols",
+                "k_first_col",
+                "k_n_cols",
+                "v_first_col",
+                "v_n_cols",
+                "out_n_cols",
+            ],
+            overrides: &[],
+        }
+    };
+}
+
+pub(crate) const REGISTERS: Kernel = without_workgroup_memory!("attention_registers", &[]);
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const BROADCAST: Kernel = without_workgroup_memory!("attention_broadcast", &[crate::gpu::kernel::Feature::Subgroups]);
 
 /// Queries that one workgroup serves.
 const TILE: usize = 32;
@@ -103,20 +111,28 @@ pub(crate) fn launch(
         .map(|c| (c.n_rows.div_ceil(TILE) * TILE * c.n_keys) as u64)
         .sum();
     let flops = 4 * pairs * (n_heads * head_size) as u64;
+    let [x, y, _] = folded(n_tiles);
     // Four neighbouring numbers are read at a time.
     let columns = [q, k, v].map(|c| c.first | c.tensor.n_cols());
-    if gpu.choice.attention == AttentionKernel::Registers && (head_size | columns[0] | columns[1] | columns[2]).is_multiple_of(4)
-    {
-        let params = Params {
-            n_blocks: count(n_heads),
-            ..params
-        };
-        // A thread has 8 queries of one head, a workgroup 16 threads.
-        let grid = folded((n_tiles * (TILE / 8) * n_heads).div_ceil(16));
-        gpu.launch(&REGISTERS, &[], &params, &buffers, grid, flops)?;
-        return Ok(out);
+    let in_fours = (head_size | columns[0] | columns[1] | columns[2]).is_multiple_of(4);
+    let without_blocks = Params {
+        n_blocks: count(n_heads),
+        ..params
+    };
+    match gpu.choice.attention {
+        AttentionKernel::Registers if in_fours => {
+            // A thread has 8 queries of one head, a workgroup 16 threads.
+            let grid = folded((n_tiles * (TILE / 8) * n_heads).div_ceil(16));
+            gpu.launch(&REGISTERS, &[], &without_blocks, &buffers, grid, flops)?;
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        AttentionKernel::Broadcast if in_fours => {
+            gpu.launch(&BROADCAST, &[], &without_blocks, &buffers, [x, y, count(n_heads)], flops)?;
+        }
+        _ => {
+            let grid = [x, y, count(n_heads * n_blocks)];
+            gpu.launch(&KERNEL, &[wide], &params, &buffers, grid, flops)?;
+        }
     }
-    let [x, y, _] = folded(n_tiles);
-    gpu.launch(&KERNEL, &[wide], &params, &buffers, [x, y, count(n_heads * n_blocks)], flops)?;
     Ok(out)
 }

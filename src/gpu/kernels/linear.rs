@@ -68,9 +68,9 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         F16
     ),
     #[cfg(not(target_arch = "wasm32"))]
-    &variant!("linear_broadcast", [16, 64], &[Feature::Subgroups], BROADCAST, F32),
+    &variant!("linear_broadcast", [24, 64], &[Feature::Subgroups], BROADCAST, F32),
     #[cfg(not(target_arch = "wasm32"))]
-    &variant!("linear_broadcast.f16", [16, 64], &[Feature::Subgroups], BROADCAST, F16),
+    &variant!("linear_broadcast.f16", [24, 64], &[Feature::Subgroups], BROADCAST, F16),
 ];
 
 /// The kernel that is meant; weights are kept as f16 where `half`.

@@ -26,6 +26,8 @@ const ONE_OF_A_KIND: &[&Kernel] = &[
     &add_gene_embedding::KERNEL,
     &attention::KERNEL,
     &attention::REGISTERS,
+    #[cfg(not(target_arch = "wasm32"))]
+    &attention::BROADCAST,
     &attention_weights::KERNEL,
     &cell_mean::KERNEL,
     &encode_values::KERNEL,
