@@ -1,11 +1,11 @@
 //! `bench peers`: builds the programs of `benches/peers`, runs each in a process of its own per case, and prints one table.
 
 use crate::shell::{self, Shell, cargo, npm, program};
-use crate::wasm;
+use crate::{setup, wasm};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const FOLDER: &str = "target/peers";
 const RESULTS: &str = "target/peers/results.json";
@@ -199,7 +199,7 @@ impl Plan {
 /// `bench peers [--small] [--no-build] [--case CASE]… [--threads N] [--seconds S] [--lengths MATRIX.h5ad] [PEER…]`
 pub(crate) fn command(arguments: &[String]) -> Result<()> {
     let plan = Plan::read(arguments)?;
-    let python = python_packages()?;
+    let python = setup::python_environment(&format!("{FOLDER}/venv"), "benches/peers/requirements.txt")?;
     let folder = format!("{FOLDER}/{}", plan.model);
     let mut make = program(&python).args(["benches/peers/make.py", &folder]);
     make = make.args((plan.model == "small").then_some("--small"));
@@ -216,10 +216,12 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
                 None => run(peer, case, &plan, &python).map_err(|error| format!("{error:#}")),
             };
             let mut line = measured.unwrap_or_else(|said| {
-                let reason = said
+                // Its own last words, without the command line that failed.
+                let last = said
                     .lines()
                     .rfind(|line| !line.trim().is_empty())
                     .unwrap_or("no reason given");
+                let reason = last.split_once("): ").map_or(last, |(_, reason)| reason);
                 Map::from_iter([("case".to_owned(), json!(case)), ("error".to_owned(), json!(reason))])
             });
             line.insert("name".to_owned(), json!(peer.name));
@@ -251,7 +253,10 @@ fn not_built(peer: &Peer, plan: &Plan) -> Option<String> {
         Runner::OwnWorkspace(folder) => build(&format!("benches/peers/{folder}"), &absolute(folder)).run(),
         Runner::Python(_) | Runner::Torch => Ok(()),
         Runner::Browser if peer.arguments.contains(&"ours") => wasm::package(),
-        Runner::Browser => npm(&["ci", "--no-audit", "--no-fund"]).folder("benches/peers/browser").run(),
+        Runner::Browser => {
+            let own = || npm(&["ci", "--no-audit", "--no-fund"]).folder("benches/peers/browser").run();
+            setup::npm_packages().and_then(|()| own())
+        }
     };
     built.err().map(|error| format!("not built: {error:#}"))
 }
@@ -285,28 +290,14 @@ fn run(peer: &Peer, case: &str, plan: &Plan, python: &Path) -> Result<Map<String
     if !peer.arguments.contains(&"--threads") {
         started = started.args(["--threads", &plan.threads]);
     }
-    // The first result is that of a machine which has not seen these shaders.
-    let said = started.env("MESA_SHADER_CACHE_DISABLE", "true").output()?;
+    let said = started
+        // candle asks the variable, not the pool.
+        .env("RAYON_NUM_THREADS", &plan.threads)
+        // The first result is that of a machine which has not seen these shaders.
+        .env("MESA_SHADER_CACHE_DISABLE", "true")
+        .output()?;
     let line = said.lines().last().context("it said nothing")?;
     serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))
-}
-
-/// The packages of `requirements.txt`, in an environment of their own; its Python.
-fn python_packages() -> Result<PathBuf> {
-    let wanted = fs::read("benches/peers/requirements.txt").context("benches/peers/requirements.txt")?;
-    let folder = Path::new(FOLDER).join("venv");
-    let stamp = folder.join(".installed-from");
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    shell::python()?.args(["-m", "venv", "--clear"]).arg(&folder).run()?;
-    program(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(["-r", "benches/peers/requirements.txt"])
-        .run()?;
-    fs::write(stamp, wanted).context("target/peers/venv/.installed-from")?;
-    Ok(python)
 }
 
 fn machine() -> Value {

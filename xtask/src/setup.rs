@@ -19,20 +19,26 @@ pub(crate) fn all() -> Result<()> {
     python_packages()
 }
 
-/// The packages of `tests/python/requirements.txt`, in an environment of their own under `target/`.
+/// What the tests ask Python for.
 fn python_packages() -> Result<()> {
-    let wanted = std::fs::read("tests/python/requirements.txt").context("tests/python/requirements.txt")?;
-    let stamp = Path::new("target/python/.installed-from");
-    if std::fs::read(stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
+    python_environment("target/python", "tests/python/requirements.txt").map(drop)
+}
+
+/// The packages that a file lists, in an environment of their own; its Python.
+pub(crate) fn python_environment(folder: &str, requirements: &str) -> Result<PathBuf> {
+    let wanted = std::fs::read(requirements).with_context(|| requirements.to_owned())?;
+    let stamp = Path::new(folder).join(".installed-from");
+    let python = Path::new(folder).join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
     }
-    shell::python()?.args(["-m", "venv", "--clear", "target/python"]).run()?;
-    let python = Path::new("target/python").join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    shell::python()?.args(["-m", "venv", "--clear", folder]).run()?;
     program(&python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(["-r", "tests/python/requirements.txt"])
+        .args(["-r", requirements])
         .run()?;
-    std::fs::write(stamp, wanted).context("target/python/.installed-from")
+    std::fs::write(&stamp, wanted).with_context(|| stamp.display().to_string())?;
+    Ok(python)
 }
 
 /// A software Vulkan adapter, its loader and a browser: on Debian as root they are installed, elsewhere they are asked for by
