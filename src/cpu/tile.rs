@@ -35,14 +35,21 @@ impl DerefMut for PanelRow {
     }
 }
 
-/// Rows of a strip on this processor: 8 with AVX-512 (32 registers of 16), 6 otherwise (16 of 8, or of 4).
+/// Browsers have 16 registers of 4 numbers, no instruction that multiplies and adds, and their compilers spill soon.
+const IN_BROWSER: bool = cfg!(target_arch = "wasm32");
+
+/// Rows of a strip on this processor: 8 with AVX-512 (32 registers of 16), 2 in a browser, 6 otherwise (16 of 8, or 32 of 4).
 pub(super) fn strip_rows() -> usize {
     struct Lanes;
     impl SimdOp for Lanes {
         type Output = usize;
         #[inline(always)]
         fn eval<I: Isa>(self, isa: I) -> usize {
-            if isa.f32().len() == 16 { 8 } else { 6 }
+            match isa.f32().len() {
+                16 => 8,
+                _ if IN_BROWSER => 2,
+                _ => 6,
+            }
         }
     }
     Lanes.dispatch()
@@ -132,10 +139,10 @@ impl<T: Target> SimdOp for Given<'_, T> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        // Columns at once: 2 vectors, of which each register tile of 6 (8) rows has 12 (16) sums. More rows are no quicker with
-        // AVX-512, and these fill a head of 64 columns.
+        // Rows and vectors of columns of a register tile. More rows are no quicker with AVX-512, and 8 fill a head of 64 columns.
         match isa.f32().len() {
             16 => self.run::<I, 8, 2>(isa),
+            _ if IN_BROWSER => self.run::<I, 2, 4>(isa),
             _ => self.run::<I, 6, 2>(isa),
         }
     }
@@ -186,6 +193,8 @@ fn product<I: Isa, const ROWS: usize, const VECTORS: usize>(
 ) -> [[I::F32; VECTORS]; ROWS] {
     let ops = isa.f32();
     let mut sums = [[ops.zero(); VECTORS]; ROWS];
+    // A browser cannot be asked to fetch.
+    let next = if IN_BROWSER { &[] } else { next };
     let n_fetches = next.len().min(a.len());
     for ((a, b), next) in a.iter().zip(b).zip(next) {
         ops.prefetch(&raw const next[next_first]);
@@ -224,6 +233,7 @@ fn add_outer<I: Isa, const ROWS: usize, const VECTORS: usize>(
 pub(super) fn pack_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, scale: f32, out: &mut [f32]) {
     match strip_rows() {
         8 => pack_strips_of::<8>(x, stride, n_rows, n_cols, scale, out),
+        2 => pack_strips_of::<2>(x, stride, n_rows, n_cols, scale, out),
         _ => pack_strips_of::<6>(x, stride, n_rows, n_cols, scale, out),
     }
 }
@@ -259,6 +269,7 @@ fn pack_strips_of<const ROWS: usize>(x: &[f32], stride: usize, n_rows: usize, n_
 pub(super) fn pack_column_strips(x: &[f32], stride: usize, n_rows: usize, n_cols: usize, out: &mut [f32]) {
     match strip_rows() {
         8 => pack_column_strips_of::<8>(x, stride, n_rows, n_cols, out),
+        2 => pack_column_strips_of::<2>(x, stride, n_rows, n_cols, out),
         _ => pack_column_strips_of::<6>(x, stride, n_rows, n_cols, out),
     }
 }
@@ -345,7 +356,16 @@ mod tests {
             let mut b = vec![PanelRow([f32::NAN; PANEL]); k];
             pack_strips(&x, k, m, k, 2.0, &mut a);
             pack_panels(&w, k, n, k, 1.0, &mut b);
-            for (add, strip_rows) in [(false, 0), (true, 0), (false, 6), (true, 6), (false, 8), (true, 8)] {
+            for (add, strip_rows) in [
+                (false, 0),
+                (true, 0),
+                (false, 6),
+                (true, 6),
+                (false, 8),
+                (true, 8),
+                (false, 2),
+                (true, 2),
+            ] {
                 let mut out = vec![PanelRow([1.0; PANEL]); m];
                 let product = Product {
                     a: &a,
@@ -358,6 +378,7 @@ mod tests {
                 match strip_rows {
                     0 => product.give_to(target),
                     6 => Other::<6> { x, product, target }.dispatch(),
+                    2 => Other::<2> { x, product, target }.dispatch(),
                     _ => Other::<8> { x, product, target }.dispatch(),
                 }
                 for (i, row) in out.iter().enumerate() {

@@ -280,15 +280,8 @@ struct DatasetArray {
 }
 
 impl DatasetArray {
-    fn read_as<T: Number>(&self, block: &[Range<usize>], out: &mut Vec<T>) -> Result<()> {
-        read(
-            (&self.name, &self.path),
-            self.most,
-            &self.dataset,
-            block,
-            out,
-            |Of(number)| number,
-        )
+    fn read_as<T: H5Type, U>(&self, block: &[Range<usize>], out: &mut Vec<U>, convert: fn(T) -> U) -> Result<()> {
+        read((&self.name, &self.path), self.most, &self.dataset, block, out, convert)
     }
 }
 
@@ -316,17 +309,12 @@ impl Array for DatasetArray {
     fn read(&self, block: &[Range<usize>], out: Numbers<'_>) -> Result<()> {
         match out {
             // What lies in the file as in memory is not decoded one by one.
-            Numbers::Values(out) if <f32 as H5Type>::native_copy_compatible(self.dataset.dtype()) => read(
-                (&self.name, &self.path),
-                self.most,
-                &self.dataset,
-                block,
-                out,
-                |value: f32| value,
-            ),
-            Numbers::Values(out) => self.read_as(block, out),
-            Numbers::Indices(out) => self.read_as(block, out),
-            Numbers::Doubles(out) => self.read_as(block, out),
+            Numbers::Values(out) if <f32 as H5Type>::native_copy_compatible(self.dataset.dtype()) => {
+                self.read_as(block, out, |Word(bytes)| f32::from_ne_bytes(bytes))
+            }
+            Numbers::Values(out) => self.read_as(block, out, |Of(number)| f32::from_f64(number)),
+            Numbers::Indices(out) => self.read_as(block, out, |Of(number)| number),
+            Numbers::Doubles(out) => self.read_as(block, out, |Of(number)| number),
         }
     }
 
@@ -334,8 +322,8 @@ impl Array for DatasetArray {
         if !<i32 as H5Type>::native_copy_compatible(self.dataset.dtype()) {
             return Ok(None);
         }
-        let (place, mut indices) = ((&*self.name, &*self.path), Vec::new());
-        read(place, self.most, &self.dataset, &[range], &mut indices, |index: i32| index)?;
+        let mut indices = Vec::new();
+        self.read_as(&[range], &mut indices, |Word(bytes)| i32::from_ne_bytes(bytes))?;
         Ok(Some(indices))
     }
 
@@ -546,6 +534,38 @@ fn number_type(dtype: &Datatype) -> Option<NumberType> {
         big_endian: size > 1 && byte_order == ByteOrder::BigEndian,
     };
     number_type.is_known().then_some(number_type)
+}
+
+/// An element of 4 bytes as the file has it. `f32` and `i32` are both read as this, and all other values as `f64`: hdf5-reader is compiled
+/// anew for every type, 17 kB each time.
+#[derive(Clone, Copy)]
+struct Word([u8; 4]);
+
+impl H5Type for Word {
+    fn hdf5_type() -> Datatype {
+        <u32 as H5Type>::hdf5_type()
+    }
+
+    fn from_bytes(bytes: &[u8], dtype: &Datatype) -> hdf5_reader::error::Result<Self> {
+        let word = bytes.first_chunk().copied().map(Self);
+        word.ok_or_else(|| Hdf5Error::TypeMismatch {
+            expected: "4 bytes".to_owned(),
+            actual: describe(dtype),
+        })
+    }
+
+    fn element_size(_: &Datatype) -> usize {
+        size_of::<Self>()
+    }
+
+    fn decode_vec(raw: &[u8], dtype: &Datatype, count: usize) -> Option<hdf5_reader::error::Result<Vec<Self>>> {
+        let words = raw.as_chunks().0.get(..count)?;
+        Self::native_copy_compatible(dtype).then(|| Ok(words.iter().copied().map(Self).collect()))
+    }
+
+    fn native_copy_compatible(dtype: &Datatype) -> bool {
+        dtype_element_size(dtype).is_ok_and(|size| size == size_of::<Self>())
+    }
 }
 
 /// An element as the file has it.
