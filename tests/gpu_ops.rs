@@ -56,6 +56,7 @@ fn every_kernel_of_attention_agrees_with_the_reference() {
             ..GpuOptions::default()
         });
         if attention != Broadcast || gpu.info().subgroup_size >= 8 {
+            assert_eq!(gpu.attention_kernel(), attention);
             support::ops::attention(&gpu);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::device::{GpuInfo, GpuOptions, Precision};
-use crate::backend::Backend;
+use crate::backend::{Backend, CellRows, Columns, PackedRows, Queries};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub enum AttentionKernel {
     Registers,
     /// `shaders/attention_broadcast.wgsl`: the same, a subgroup shares what its threads load; subgroups of 8 threads or more, not in browsers.
     Broadcast,
+    #[cfg(test)]
+    #[doc(hidden)]
+    Wrong,
 }
 
 /// What a measurement found, to be kept for the next time.
@@ -113,7 +116,7 @@ pub(super) fn key(info: &GpuInfo, precision: Precision) -> String {
 
 impl Gpu {
     /// Settles which kernels are used: the tuning that was given, or a measurement where `measure`, or the table; and of these only what
-    /// gives the right answer to a small product. `candidates` are what is measured.
+    /// gives the right answer to a small product, or attention. `candidates` are what is measured.
     ///
     /// # Errors
     /// [`Error::DeviceLost`]. Whatever else goes wrong is a kernel's own and only rules that kernel out.
@@ -148,6 +151,13 @@ impl Gpu {
             self.choice.many = self.choice.few;
             self.tuning = None;
         }
+        if self.choice.attention != AttentionKernel::Tile32 {
+            match self.small_attention().await {
+                Ok(error) if error <= 1e-4 => {}
+                Err(e @ Error::DeviceLost { .. }) => return Err(e),
+                Ok(_) | Err(_) => self.choice.attention = AttentionKernel::Tile32,
+            }
+        }
         Ok(())
     }
 
@@ -155,6 +165,12 @@ impl Gpu {
     #[must_use]
     pub const fn tuning(&self) -> Option<&Tuning> {
         self.tuning.as_ref()
+    }
+
+    /// The kernel of `attention` in use.
+    #[must_use]
+    pub const fn attention_kernel(&self) -> AttentionKernel {
+        self.choice.attention
     }
 
     /// The kernels of `linear` in use: for products of few tiles, and of many.
@@ -197,21 +213,62 @@ impl Gpu {
         })?;
         let tensor = self.tensor(n_rows, n_in)?;
         self.write(&tensor.buffer, 0, bytemuck::cast_slice(&x));
+        self.poison(n_rows, n_weight_rows - FIRST)?;
         let out = self.linear(&tensor, &weight, FIRST..n_weight_rows, crate::backend::Epilogue::None)?;
         let got = self.download(&out).await?;
-        let (mut worst, mut squares) = (0.0_f64, 0.0);
-        for (i, got) in got.iter().enumerate() {
+        Ok(relative_error(&got, |i| {
             let (row, col) = (i / (n_weight_rows - FIRST), i % (n_weight_rows - FIRST) + FIRST);
             let pairs = x[row * n_in..][..n_in].iter().zip(&numbers[col * n_in..][..n_in]);
-            let wanted: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            let error = (f64::from(*got) - wanted).abs();
-            // Not max, which would pass over NaN.
-            worst = if error <= worst { worst } else { error };
-            squares += wanted * wanted;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a few thousand numbers")]
-        let rms = (squares / got.len() as f64).sqrt();
-        Ok(worst / rms)
+            pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        }))
+    }
+
+    /// Leaves NaN in the memory that the next tensor of this shape gets: a kernel that writes nothing must not find an earlier one's answer.
+    fn poison(&self, n_rows: usize, n_cols: usize) -> Result<()> {
+        let tensor = self.tensor(n_rows, n_cols)?;
+        self.write(&tensor.buffer, 0, bytemuck::cast_slice(&vec![f32::NAN; n_rows * n_cols]));
+        Ok(())
+    }
+
+    /// The same of the attention of one cell with unattended rows, in heads whose size fits no tile.
+    async fn small_attention(&self) -> Result<f64> {
+        const N_ROWS: usize = 45;
+        const N_KEYS: usize = 37;
+        const N_HEADS: usize = 3;
+        const SIZE: usize = 12;
+        const WIDTH: usize = N_HEADS * SIZE;
+        let numbers: Vec<f32> = (0..N_ROWS * 3 * WIDTH).map(|i| 4.0 * number(i, 7)).collect();
+        let qkv = self.tensor(N_ROWS, 3 * WIDTH)?;
+        self.write(&qkv.buffer, 0, bytemuck::cast_slice(&numbers));
+        let batch = self.batch(&PackedRows {
+            cells: vec![CellRows {
+                first_row: 0,
+                n_rows: N_ROWS,
+                n_keys: N_KEYS,
+            }],
+            gene_ids: vec![0; N_ROWS],
+            values: vec![0.0; N_ROWS],
+            masked: vec![0; N_ROWS],
+            positions: vec![0; N_ROWS],
+        })?;
+        let part = |first| Columns { tensor: &qkv, first };
+        self.poison(N_ROWS, WIDTH)?;
+        let out = self.attention(part(0), part(WIDTH), part(2 * WIDTH), &batch, Queries::AllRows, N_HEADS, SIZE)?;
+        let got = self.download(&out).await?;
+        let at = |row: usize, col: usize| f64::from(numbers[row * 3 * WIDTH + col]);
+        Ok(relative_error(&got, |i| {
+            let (row, col) = (i / WIDTH, i % WIDTH);
+            let head = col / SIZE * SIZE;
+            let (mut sum, mut total) = (0.0, 0.0);
+            for key in 0..N_KEYS {
+                let score: f64 = (head..head + SIZE).map(|c| at(row, c) * at(key, WIDTH + c)).sum();
+                // Scores are at most 12 · 4 / √12, far from an overflow.
+                let weight = (score / 12.0_f64.sqrt()).exp();
+                sum += weight * at(key, 2 * WIDTH + col);
+                total += weight;
+            }
+            sum / total
+        }))
     }
 
     /// The fastest of the kernels for few rows and for many; none where nothing was measured.
@@ -275,6 +332,21 @@ impl Choice {
     }
 }
 
+/// The largest error, relative to the root mean square of what is wanted.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand numbers")]
+fn relative_error(got: &[f32], wanted: impl Fn(usize) -> f64) -> f64 {
+    let (mut worst, mut squares) = (0.0_f64, 0.0);
+    for (i, got) in got.iter().enumerate() {
+        let wanted = wanted(i);
+        if !got.is_finite() {
+            return f64::INFINITY;
+        }
+        worst = worst.max((f64::from(*got) - wanted).abs());
+        squares += wanted * wanted;
+    }
+    worst / (squares / got.len() as f64).sqrt()
+}
+
 /// A fixed series of numbers from −0.5 to 0.5.
 #[expect(clippy::cast_precision_loss, reason = "small integers")]
 fn number(i: usize, step: usize) -> f32 {
@@ -317,6 +389,19 @@ mod tests {
             assert_eq!(gpu.choice.linear(9999, 9999), LinearKernel::Registers);
             assert!(gpu.tuning().is_some());
         }
+    }
+
+    #[test]
+    fn attention_that_is_wrong_is_not_used() {
+        let mut gpu = open();
+        assert_ne!(
+            gpu.attention_kernel(),
+            AttentionKernel::Tile32,
+            "a software adapter has its own"
+        );
+        gpu.choice.attention = AttentionKernel::Wrong;
+        settle(&mut gpu, None, &[], false);
+        assert_eq!(gpu.attention_kernel(), AttentionKernel::Tile32);
     }
 
     #[test]

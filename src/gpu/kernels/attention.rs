@@ -129,6 +129,15 @@ pub(crate) fn launch(
         AttentionKernel::Broadcast if in_fours => {
             gpu.launch(&BROADCAST, &[], &without_blocks, &buffers, [x, y, count(n_heads)], flops)?;
         }
+        // Leaves out the last tile.
+        #[cfg(test)]
+        AttentionKernel::Wrong => {
+            let params = Params {
+                n_tiles: params.n_tiles - 1,
+                ..params
+            };
+            gpu.launch(&KERNEL, &[wide], &params, &buffers, [x, y, count(n_heads * n_blocks)], flops)?;
+        }
         _ => {
             let grid = [x, y, count(n_heads * n_blocks)];
             gpu.launch(&KERNEL, &[wide], &params, &buffers, grid, flops)?;
