@@ -4,6 +4,7 @@ use crate::shell::{self, Shell, cargo, npm, program};
 use crate::{setup, wasm};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ const ALL_CASES: &[&str] = &["1x128", "1x512", "1x1200", "8x128", "16xblood"];
 const SHORT_CASES: &[&str] = &["1x128"];
 
 /// How a peer is started.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Runner {
     /// A package of the workspace `benches/peers`.
     Rust(&'static str),
@@ -55,7 +56,7 @@ const fn peer(
     }
 }
 
-const PEERS: [Peer; 17] = [
+const PEERS: [Peer; 18] = [
     peer("ours-cpu", Runner::Rust("ours"), &["--device", "cpu"], ALL_CASES, "ours-cpu"),
     peer(
         "ours-cpu-all-rows",
@@ -76,6 +77,13 @@ const PEERS: [Peer; 17] = [
         Runner::Python("run_onnxruntime.py"),
         &["--operators", "own"],
         ALL_CASES,
+        "ours-cpu",
+    ),
+    peer(
+        "onnxruntime-single",
+        Runner::Python("run_onnxruntime.py"),
+        &["--operators", "own", "--cells", "single"],
+        &["8x128", "16xblood"],
         "ours-cpu",
     ),
     peer("rten", Runner::Rust("rten"), &[], ALL_CASES, "ours-cpu"),
@@ -206,14 +214,17 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
     make.args(plan.lengths.iter().flat_map(|file| ["--lengths", file])).run()?;
 
     // All is built before anything is timed; what cannot be built is reported with the others that did not run.
-    let built: Vec<Option<String>> = plan.peers.iter().map(|peer| not_built(peer, &plan)).collect();
+    let mut built = HashMap::new();
+    for peer in plan.peers.iter().filter(|_| plan.builds) {
+        built.entry(step(peer)).or_insert_with_key(|step| not_built(*step));
+    }
     let mut results = Vec::new();
-    for (peer, not_built) in plan.peers.iter().zip(built) {
+    for peer in &plan.peers {
         let own: Vec<String> = peer.cases.iter().map(|&case| case.to_owned()).collect();
         for case in if plan.cases.is_empty() { &own } else { &plan.cases } {
-            let measured = match &not_built {
-                Some(reason) => Err(reason.clone()),
-                None => run(peer, case, &plan, &python).map_err(|error| format!("{error:#}")),
+            let measured = match built.get(&step(peer)) {
+                Some(Some(reason)) => Err(reason.clone()),
+                _ => run(peer, case, &plan, &python).map_err(|error| format!("{error:#}")),
             };
             let mut line = measured.unwrap_or_else(|said| {
                 // Its own last words, without the command line that failed.
@@ -239,20 +250,22 @@ pub(crate) fn command(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// What several peers have in common to be built: how they are started, and whether it is this repository.
+fn step(peer: &Peer) -> (Runner, bool) {
+    (peer.runner, peer.arguments.contains(&"ours"))
+}
+
 /// Builds what a peer needs and gives the reason when that fails.
-fn not_built(peer: &Peer, plan: &Plan) -> Option<String> {
-    if !plan.builds {
-        return None;
-    }
+fn not_built((runner, is_ours): (Runner, bool)) -> Option<String> {
     let build = |folder: &str, target: &str| cargo(&["build", "--release", "--target-dir", target]).folder(folder);
-    let built = match peer.runner {
+    let built = match runner {
         Runner::Rust(package) => {
             let build = build("benches/peers", &absolute("build"));
             build.args(["--package", &format!("peer-{package}")]).run()
         }
         Runner::OwnWorkspace(folder) => build(&format!("benches/peers/{folder}"), &absolute(folder)).run(),
         Runner::Python(_) | Runner::Torch => Ok(()),
-        Runner::Browser if peer.arguments.contains(&"ours") => wasm::package(),
+        Runner::Browser if is_ours => wasm::package(),
         Runner::Browser => {
             let own = || npm(&["ci", "--no-audit", "--no-fund"]).folder("benches/peers/browser").run();
             setup::npm_packages().and_then(|()| own())
