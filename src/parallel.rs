@@ -115,19 +115,13 @@ mod single {
 
         pub(crate) trait SliceLoop<T> {
             fn par_iter(&self) -> std::slice::Iter<'_, T>;
-            fn par_iter_mut(&mut self) -> std::slice::IterMut<'_, T>;
             fn par_chunks(&self, len: usize) -> std::slice::Chunks<'_, T>;
             fn par_chunks_mut(&mut self, len: usize) -> std::slice::ChunksMut<'_, T>;
-            fn par_chunks_exact_mut(&mut self, len: usize) -> std::slice::ChunksExactMut<'_, T>;
         }
 
         impl<T> SliceLoop<T> for [T] {
             fn par_iter(&self) -> std::slice::Iter<'_, T> {
                 self.iter()
-            }
-
-            fn par_iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
-                self.iter_mut()
             }
 
             fn par_chunks(&self, len: usize) -> std::slice::Chunks<'_, T> {
@@ -136,10 +130,6 @@ mod single {
 
             fn par_chunks_mut(&mut self, len: usize) -> std::slice::ChunksMut<'_, T> {
                 self.chunks_mut(len)
-            }
-
-            fn par_chunks_exact_mut(&mut self, len: usize) -> std::slice::ChunksExactMut<'_, T> {
-                self.chunks_exact_mut(len)
             }
         }
     }

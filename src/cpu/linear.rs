@@ -362,3 +362,26 @@ struct Scratch {
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_one_another() {
+        assert_eq!(cut(3..10, 3).collect::<Vec<_>>(), [3..6, 6..8, 8..10]);
+        assert_eq!(cut(5..6, 2).collect::<Vec<_>>(), [5..6, 6..6]);
+    }
+
+    #[test]
+    fn threads_get_equal_parts() {
+        // A whole number of blocks for each of two threads, of which none is longer than 14 strips.
+        let grid = Grid::of(151, 14, 64, 2);
+        assert_eq!((grid.n_blocks % 2, grid.n_parts), (0, 1));
+        assert!(151_usize.div_ceil(grid.n_blocks) <= 14);
+        // Few rows: each thread takes half of the panels rather than half of the rows.
+        assert_eq!(Grid::of(1, 14, 64, 2), Grid { n_blocks: 1, n_parts: 2 });
+        // One thread reads the weight as seldom as can be.
+        assert_eq!(Grid::of(28, 14, 64, 1), Grid { n_blocks: 2, n_parts: 1 });
+    }
+}

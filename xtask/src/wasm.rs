@@ -27,6 +27,10 @@ const WASM_FEATURES: [&str; 7] = [
     "--enable-multivalue",
 ];
 
+/// Nothing lies in the first KiB of the memory, where the stack would overflow. So what is added to an address can go into the load
+/// itself: half a hundredth of the module after gzip, and the products are a little quicker.
+const LOW_MEMORY: &str = "--low-memory-unused";
+
 /// LLVM has inlined what pays. What wasm-opt would add makes the module a twentieth larger after gzip, and no quicker.
 const NO_INLINING: [&str; 3] = [
     "--always-inline-max-function-size=0",
@@ -54,7 +58,7 @@ pub(crate) fn package() -> Result<()> {
     .args([compiled.as_str(), OUTPUT])
     .run()?;
     program("node")
-        .args(["node_modules/binaryen/bin/wasm-opt", "-O3"])
+        .args(["node_modules/binaryen/bin/wasm-opt", "-O3", LOW_MEMORY])
         .args(NO_INLINING)
         .args(WASM_FEATURES)
         .args([MODULE, "-o", MODULE])
