@@ -65,6 +65,46 @@ macro_rules! params {
 }
 pub(super) use params;
 
+/// A file of `shaders/`, without comments and indentation: a browser would have to download them.
+macro_rules! wgsl {
+    ($file:expr) => {{
+        const WITH_COMMENTS: &str = include_str!(concat!("../../../shaders/", $file));
+        const LEN: usize = $crate::gpu::kernel::stripped::<0>(WITH_COMMENTS).1;
+        const BYTES: [u8; LEN] = $crate::gpu::kernel::stripped::<LEN>(WITH_COMMENTS).0;
+        match std::str::from_utf8(&BYTES) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }};
+}
+pub(super) use wgsl;
+
+/// The first N bytes of a WGSL text without comments and indentation, and how many there are in all.
+pub(super) const fn stripped<const N: usize>(text: &str) -> ([u8; N], usize) {
+    let text = text.as_bytes();
+    let (mut kept, mut n) = ([0; N], 0);
+    let (mut at, mut starts_line) = (0, true);
+    while at < text.len() {
+        let byte = text[at];
+        if byte == b'/' && at + 1 < text.len() && text[at + 1] == b'/' {
+            while at < text.len() && text[at] != b'\n' {
+                at += 1;
+            }
+            continue;
+        }
+        at += 1;
+        if starts_line && (byte == b' ' || byte == b'\n') {
+            continue;
+        }
+        if n < N {
+            kept[n] = byte;
+        }
+        n += 1;
+        starts_line = byte == b'\n';
+    }
+    (kept, n)
+}
+
 /// A size as the u32 that shaders count in. Sizes are bounded by buffer limits, far below 2^32.
 pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
@@ -84,7 +124,15 @@ pub(super) fn elements(n: usize) -> [u32; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::folded;
+    use super::{folded, stripped};
+
+    #[test]
+    fn comments_and_indentation_go_and_nothing_else() {
+        const TEXT: &str = "// a\n\nfn f() { // b\n    return 1 / 2;\n}\n";
+        let (kept, n) = stripped::<64>(TEXT);
+        assert_eq!(&kept[..n], b"fn f() { \nreturn 1 / 2;\n}\n");
+        assert_eq!(stripped::<0>(TEXT).1, n);
+    }
 
     #[test]
     fn folding_covers_everything_within_the_limit() {

@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, elements, params};
+use crate::gpu::kernel::{Access, Kernel, count, elements, params, wgsl};
 use crate::gpu::{Batch, Gpu, Tensor, Weight};
 
 params! { n_rows: u32, n_cols: u32, first_id: u32, n_ids: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "add_gene_embedding",
-    source: &[include_str!("../../../shaders/add_gene_embedding.wgsl")],
+    source: &[wgsl!("add_gene_embedding.wgsl")],
     needs: &[],
     buffers: &[("gene_ids", Access::Read), ("table", Access::Read), ("x", Access::ReadWrite)],
     params: Params::MEMBERS,

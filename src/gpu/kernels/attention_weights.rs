@@ -2,14 +2,14 @@
 
 use crate::backend::{CellRows, Columns, Matrix};
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, params};
+use crate::gpu::kernel::{Access, Kernel, count, params, wgsl};
 use crate::gpu::{Gpu, Tensor};
 
 params! { first_row: u32, n_rows: u32, n_keys: u32, head_size: u32, scale: f32, q_first_col: u32, q_n_cols: u32, k_first_col: u32, k_n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "attention_weights",
-    source: &[include_str!("../../../shaders/attention_weights.wgsl")],
+    source: &[wgsl!("attention_weights.wgsl")],
     needs: &[],
     buffers: &[("q", Access::Read), ("k", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,

@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, folded, params};
+use crate::gpu::kernel::{Access, Kernel, count, folded, params, wgsl};
 use crate::gpu::{Batch, Gpu, Tensor};
 
 params! { n_cells: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "cell_mean",
-    source: &[include_str!("../../../shaders/cell_mean.wgsl")],
+    source: &[wgsl!("cell_mean.wgsl")],
     needs: &[],
     buffers: &[("cells", Access::Read), ("x", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,

@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, elements, params};
+use crate::gpu::kernel::{Access, Kernel, count, elements, params, wgsl};
 use crate::gpu::{Batch, Gpu, Tensor, Weight};
 
 params! { n_rows: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "encode_values",
-    source: &[include_str!("../../../shaders/encode_values.wgsl")],
+    source: &[wgsl!("encode_values.wgsl")],
     needs: &[],
     buffers: &[
         ("values", Access::Read),

@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, elements, params};
+use crate::gpu::kernel::{Access, Kernel, count, elements, params, wgsl};
 use crate::gpu::{Batch, Gpu, Tensor};
 
 params! { n_cells: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "latent_rows",
-    source: &[include_str!("../../../shaders/latent_rows.wgsl")],
+    source: &[wgsl!("latent_rows.wgsl")],
     needs: &[],
     buffers: &[("cells", Access::Read), ("x", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,

@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, folded, params};
+use crate::gpu::kernel::{Access, Kernel, count, folded, params, wgsl};
 use crate::gpu::{Gpu, Tensor, Weight};
 
 params! { n_rows: u32, n_cols: u32, eps: f32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "layer_norm_relu",
-    source: &[include_str!("../../../shaders/layer_norm_relu.wgsl")],
+    source: &[wgsl!("layer_norm_relu.wgsl")],
     needs: &[],
     buffers: &[
         ("x", Access::Read),

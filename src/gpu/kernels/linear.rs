@@ -3,7 +3,7 @@
 use crate::backend::{Epilogue, Matrix};
 use crate::error::Result;
 use crate::gpu::choose::LinearKernel;
-use crate::gpu::kernel::{Access, Feature, Kernel, count, params};
+use crate::gpu::kernel::{Access, Feature, Kernel, count, params, wgsl};
 use crate::gpu::pool::Buffer;
 use crate::gpu::{Gpu, Tensor, Weight};
 use std::ops::Range;
@@ -21,7 +21,7 @@ macro_rules! variant {
         Variant {
             kernel: Kernel {
                 name: $name,
-                source: &[$($part,)* include_str!("../../../shaders/parts/linear.wgsl")],
+                source: &[$($part,)* wgsl!("parts/linear.wgsl")],
                 needs: $needs,
                 buffers: &[
                     ("x", Access::Read),
@@ -38,17 +38,17 @@ macro_rules! variant {
     };
 }
 
-const F32: &str = include_str!("../../../shaders/parts/weight_f32.wgsl");
-const F16: &str = include_str!("../../../shaders/parts/weight_f16.wgsl");
-const SQUARES: &str = include_str!("../../../shaders/parts/squares.wgsl");
-const TILE_64: &str = include_str!("../../../shaders/linear_64.wgsl");
-const TILE_128: &str = include_str!("../../../shaders/linear_128.wgsl");
-const REGISTERS: &str = include_str!("../../../shaders/linear_registers.wgsl");
+const F32: &str = wgsl!("parts/weight_f32.wgsl");
+const F16: &str = wgsl!("parts/weight_f16.wgsl");
+const SQUARES: &str = wgsl!("parts/squares.wgsl");
+const TILE_64: &str = wgsl!("linear_64.wgsl");
+const TILE_128: &str = wgsl!("linear_128.wgsl");
+const REGISTERS: &str = wgsl!("linear_registers.wgsl");
 #[cfg(not(target_arch = "wasm32"))]
-const BROADCAST: &str = include_str!("../../../shaders/linear_broadcast.wgsl");
+const BROADCAST: &str = wgsl!("linear_broadcast.wgsl");
 
 /// Takes every number of terms; weights are f32.
-static ANY: Variant = variant!("linear", [64, 64], &[], include_str!("../../../shaders/linear.wgsl"));
+static ANY: Variant = variant!("linear", [64, 64], &[], wgsl!("linear.wgsl"));
 
 /// All kernels; the number of terms is a multiple of 4 in all but the first. Pairs: weights as f32, weights as f16.
 pub(crate) static VARIANTS: &[&Variant] = &[
@@ -63,7 +63,7 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         "linear_f16",
         [128, 128],
         &[Feature::F16],
-        include_str!("../../../shaders/linear_f16.wgsl"),
+        wgsl!("linear_f16.wgsl"),
         SQUARES,
         F16
     ),

@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, elements, params};
+use crate::gpu::kernel::{Access, Kernel, count, elements, params, wgsl};
 use crate::gpu::{Batch, Gpu, Tensor, Weight};
 
 params! { n_rows: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "mask_rows",
-    source: &[include_str!("../../../shaders/mask_rows.wgsl")],
+    source: &[wgsl!("mask_rows.wgsl")],
     needs: &[],
     buffers: &[
         ("masked", Access::Read),

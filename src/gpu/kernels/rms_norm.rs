@@ -2,14 +2,14 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, folded, params};
+use crate::gpu::kernel::{Access, Kernel, count, folded, params, wgsl};
 use crate::gpu::{Gpu, Tensor, Weight};
 
 params! { n_rows: u32, n_cols: u32, eps: f32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "rms_norm",
-    source: &[include_str!("../../../shaders/rms_norm.wgsl")],
+    source: &[wgsl!("rms_norm.wgsl")],
     needs: &[],
     buffers: &[("x", Access::Read), ("weight", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,

@@ -2,7 +2,7 @@
 
 use crate::backend::Matrix;
 use crate::error::Result;
-use crate::gpu::kernel::{Access, Kernel, count, elements, params};
+use crate::gpu::kernel::{Access, Kernel, count, elements, params, wgsl};
 use crate::gpu::{Gpu, Tensor};
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ params! { n_rows: u32, n_cols: u32, first_row: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "rows",
-    source: &[include_str!("../../../shaders/rows.wgsl")],
+    source: &[wgsl!("rows.wgsl")],
     needs: &[],
     buffers: &[("x", Access::Read), ("out", Access::ReadWrite)],
     params: Params::MEMBERS,
