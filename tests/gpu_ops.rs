@@ -17,6 +17,11 @@ fn gpu_operations_agree_with_the_reference() {
     support::ops::check_all(&open(GpuOptions::default()));
 }
 
+#[test]
+fn a_product_that_takes_several_dispatches_agrees_with_the_reference() {
+    support::ops::large_linear(&open(GpuOptions::default()));
+}
+
 /// Every kernel of `linear` that the adapter can run, whichever it would choose, with weights as f32 and as f16.
 #[test]
 fn every_kernel_of_linear_agrees_with_the_reference() {

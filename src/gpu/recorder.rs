@@ -367,6 +367,11 @@ impl Gpu {
         Ok(view.to_vec())
     }
 
+    /// Work of about a tenth of a second.
+    pub(super) fn most_flops(&self) -> u64 {
+        lock(&self.recorder).most_flops
+    }
+
     /// How much was launched and moved since the device was opened.
     #[must_use]
     pub fn counters(&self) -> Counters {

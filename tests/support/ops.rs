@@ -521,6 +521,27 @@ pub fn linear_within<B: Backend>(backend: &B, tolerance: f64) {
     bench.finish();
 }
 
+/// A product of 0.6 GFLOP, which a slow adapter cuts into several dispatches; some rows of its weight, and epilogues that depend on the column.
+pub fn large_linear<B: Backend>(backend: &B) {
+    let bench = Bench::new(backend, "large linear");
+    let (m, k, n) = (600, 512, 1000);
+    let (x, weight, bias) = (
+        bench.tensor(m, k, 1.0),
+        bench.matrix(n, k, unit_scale(k)),
+        bench.weight(1, 960, 1.0),
+    );
+    let (range, shape) = (40..1000, "[600, 512] x rows 40..1000 of 1000");
+    bench.poison(m, range.len());
+    let got = backend.linear(&x.device, &weight.device, range.clone(), Epilogue::Bias(&bias.device));
+    let wanted = ops::linear(&x.mat, &weight.mat, range.clone(), &ops::Epilogue::Bias(&bias.mat));
+    bench.close("linear + bias", shape, got, &wanted, TOLERANCE);
+    bench.poison(m, range.len() / 2);
+    let got = backend.linear(&x.device, &weight.device, range.clone(), Epilogue::SwiGlu);
+    let wanted = ops::linear(&x.mat, &weight.mat, range, &ops::Epilogue::SwiGlu);
+    bench.close("linear, swiglu", shape, got, &wanted, TOLERANCE);
+    bench.finish();
+}
+
 /// `linear` with bias, relu, `SwiGlu` and `Rope`.
 pub fn linear_epilogues<B: Backend>(backend: &B) {
     linear_epilogues_within(backend, TOLERANCE);

@@ -183,31 +183,31 @@ fn run(
     rope_n_cols: usize,
     head_size: usize,
 ) -> Result<()> {
+    let row_flops = 2 * x.n_rows() as u64 * x.n_cols() as u64;
+    // A dispatch cannot be interrupted: on a slow adapter a large product takes several. 128 columns fill a tile of any kernel.
+    let most = usize::try_from(gpu.most_flops() / row_flops.max(1)).unwrap_or(usize::MAX);
+    let step = (most / 128 * 128).max(128);
     for slice in &weight.slices {
         let rows = slice.rows.start.max(weight_rows.start)..slice.rows.end.min(weight_rows.end);
-        if rows.is_empty() {
-            continue;
+        for start in rows.clone().step_by(step) {
+            let n_out = step.min(rows.end - start);
+            let params = Params {
+                n_rows: count(x.n_rows()),
+                n_in: count(x.n_cols()),
+                n_out: count(n_out),
+                first_weight_row: count(start - slice.rows.start),
+                out_first_col: count(start - weight_rows.start),
+                out_n_cols: count(out.n_cols()),
+                rope_n_cols: count(rope_n_cols),
+                head_size: count(head_size),
+            };
+            let variant = variant_for(gpu, x.n_rows(), rows.len(), x.n_cols(), weight.half);
+            let [tile_rows, tile_cols] = variant.tile;
+            let buffers = [&x.buffer, &slice.buffer, side, positions, &out.buffer];
+            let grid = [count(n_out.div_ceil(tile_cols)), count(x.n_rows().div_ceil(tile_rows)), 1];
+            let flops = row_flops * n_out as u64;
+            gpu.launch(&variant.kernel, &[f64::from(mode as u32)], &params, &buffers, grid, flops)?;
         }
-        let params = Params {
-            n_rows: count(x.n_rows()),
-            n_in: count(x.n_cols()),
-            n_out: count(rows.len()),
-            first_weight_row: count(rows.start - slice.rows.start),
-            out_first_col: count(rows.start - weight_rows.start),
-            out_n_cols: count(out.n_cols()),
-            rope_n_cols: count(rope_n_cols),
-            head_size: count(head_size),
-        };
-        let variant = variant_for(gpu, x.n_rows(), rows.len(), x.n_cols(), weight.half);
-        let [tile_rows, tile_cols] = variant.tile;
-        let buffers = [&x.buffer, &slice.buffer, side, positions, &out.buffer];
-        let grid = [
-            count(rows.len().div_ceil(tile_cols)),
-            count(x.n_rows().div_ceil(tile_rows)),
-            1,
-        ];
-        let flops = 2 * x.n_rows() as u64 * rows.len() as u64 * x.n_cols() as u64;
-        gpu.launch(&variant.kernel, &[f64::from(mode as u32)], &params, &buffers, grid, flops)?;
     }
     Ok(())
 }
