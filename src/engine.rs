@@ -511,7 +511,8 @@ impl Runner for ScDiVa {
             return Err(error);
         }
         self.n_losses += 1;
-        // The same kind of device as before: nothing is swapped silently.
+        // The same kind of device as before: nothing is swapped silently. What was measured on it is not measured again.
+        self.options.tuning = self.tuning().cloned().or(self.options.tuning.take());
         self.loaded = gpu(Checkpoint::open(&self.files)?, &self.options, true).await?;
         Ok(())
     }
