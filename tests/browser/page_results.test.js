@@ -82,7 +82,11 @@ test("a lasso counts what it holds, and finds what sets it apart", async () => {
   assert.match(await page.textContent("#selection h4"), /^240 cells selected/);
   await page.locator(".map-names [data-group]", { hasText: /^NK$/ }).evaluate((name) => name.getBoundingClientRect()).then(async (box) => {
     const [cx, cy] = [box.x + box.width / 2, box.y + box.height / 2];
-    await draw([[cx - 40, cy - 40], [cx + 40, cy - 40], [cx + 40, cy + 40], [cx - 40, cy + 40]]);
+    // A name may stand at the edge of the map.
+    const within = (least, at, most) => Math.min(Math.max(at, least), most);
+    const [west, east] = [within(left, cx - 40, right), within(left, cx + 40, right)];
+    const [north, south] = [within(top, cy - 40, bottom), within(top, cy + 40, bottom)];
+    await draw([[west, north], [east, north], [east, south], [west, south]]);
   });
   assert.match(await page.textContent("#selection-types"), /^NK \d+ \(\d+ %\)/);
   await page.waitForSelector("#selection-markers .gene-chip", WAIT);
