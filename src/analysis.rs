@@ -114,8 +114,8 @@ impl Debug for Analysis {
 }
 
 impl Analysis {
-    /// Opens a matrix, annotates all cells, and looks at them as a whole, with the parameters of the command. When this is cancelled or fails while
-    /// the model answers, whole blocks are left in `unfinished`; one that was left there by the same matrix, model and choices is gone on with.
+    /// Opens a matrix, annotates all cells, and looks at them as a whole, with the parameters of the command. When this is cancelled or fails,
+    /// whole blocks of answers are left in `unfinished`; those that were left there by the same matrix, model and choices are gone on with.
     ///
     /// # Errors
     /// What [`read::open`], [`ScDiVa::answer_blocks`] and [`Results::look_at_whole`] say; [`Error::Argument`] when the input has no column
@@ -202,9 +202,13 @@ impl Analysis {
         }
         let listener = cell.into_inner();
         let mut results = Results::new(Parts::join(vec![journal])?);
-        results.look_at_whole(&whole, &mut |stage, progress| {
+        let looked = results.look_at_whole(&whole, &mut |stage, progress| {
             listener.progress(AnalysisStage::Whole(stage), progress)
-        })?;
+        });
+        if let Err(error) = looked {
+            unfinished.0 = results.into_parts().into_journals().pop();
+            return Err(error);
+        }
         let report = tokenizer.report().clone();
         Ok(Self {
             files,

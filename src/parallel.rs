@@ -6,21 +6,34 @@ use std::pin::Pin;
 use std::task::Poll;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use many::in_turn;
+pub(crate) use many::{in_turn, threads_for};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use rayon::{current_num_threads, prelude};
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use single::{current_num_threads, in_turn, prelude};
+pub(crate) use single::{current_num_threads, in_turn, prelude, threads_for};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod many {
     use std::sync::{Mutex, PoisonError};
 
-    /// Does all tasks: each thread takes the first that is left whenever it is done with one. So the threads end together where tasks are
-    /// equal, or the long ones stand first.
-    pub(crate) fn in_turn<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync) {
-        let n_threads = rayon::current_num_threads().min(tasks.len());
+    /// How many threads some work is worth: waking one takes about as long as this many operations.
+    pub(crate) fn threads_for(n_operations: usize) -> usize {
+        const WORTH: usize = 4_000_000;
+        if n_operations < WORTH {
+            1
+        } else {
+            rayon::current_num_threads()
+        }
+    }
+
+    /// Does all tasks: each of so many threads takes the first that is left whenever it is done with one. So the threads end together where
+    /// tasks are equal, or the long ones stand first.
+    pub(crate) fn in_turn<T: Send>(tasks: Vec<T>, n_threads: usize, work: impl Fn(T) + Sync) {
+        let n_threads = n_threads.min(tasks.len());
+        if n_threads < 2 {
+            return tasks.into_iter().for_each(work);
+        }
         let tasks = Mutex::new(tasks.into_iter());
         let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
         let take_turns = || {
@@ -87,7 +100,11 @@ mod single {
         1
     }
 
-    pub(crate) fn in_turn<T>(tasks: Vec<T>, work: impl Fn(T)) {
+    pub(crate) const fn threads_for(_n_operations: usize) -> usize {
+        1
+    }
+
+    pub(crate) fn in_turn<T>(tasks: Vec<T>, _n_threads: usize, work: impl Fn(T)) {
         tasks.into_iter().for_each(work);
     }
 

@@ -10,6 +10,7 @@ mod support {
 use scdiva::analysis::{Analysis, AnalysisOptions, AnalysisStage, H5adFile, Listener, Unfinished};
 use scdiva::cells::{CellColumn, CellMatrix};
 use scdiva::read::{self, FileSource, Files};
+use scdiva::run::Stage;
 use scdiva::tasks::{CellBlock, Progress};
 use scdiva::{DeviceChoice, Error, ModelFiles, ScDiVa};
 use std::fmt::Write;
@@ -122,12 +123,16 @@ fn log_normalised(matrix: &dyn CellMatrix) -> Vec<Vec<f64>> {
 /// Ends when so many cells have their answers; counts those that the model answered.
 struct Stopping {
     after: usize,
+    end_at: Option<AnalysisStage>,
     first: Option<usize>,
     last: usize,
 }
 
 impl Listener for Stopping {
     fn progress(&mut self, stage: AnalysisStage, progress: Progress) -> ControlFlow<()> {
+        if self.end_at == Some(stage) {
+            return Break(());
+        }
         if stage == AnalysisStage::Annotate {
             self.first.get_or_insert(progress.n_done);
             self.last = progress.n_done;
@@ -140,6 +145,8 @@ impl Listener for Stopping {
 
     fn block(&mut self, _cells: &[String], _block: &CellBlock) {}
 }
+
+const TO_THE_END: (usize, Option<AnalysisStage>) = (usize::MAX, None);
 
 #[test]
 fn what_was_cancelled_goes_on_where_it_ended_unless_anything_is_another() {
@@ -155,11 +162,15 @@ fn what_was_cancelled_goes_on_where_it_ended_unless_anything_is_another() {
     let model = ModelFiles::from_folder(place.0.path()).unwrap();
     let mut scdiva = pollster::block_on(ScDiVa::open(model, DeviceChoice::Cpu)).unwrap();
     let mut unfinished = Unfinished::default();
-    let mut run = |after: usize, min_probability: Option<f32>, unfinished: &mut Unfinished| {
-        let mut options = AnalysisOptions::default();
+    let mut run = |(after, end_at), min_probability: Option<f32>, unfinished: &mut Unfinished| {
+        let mut options = AnalysisOptions {
+            vote: true,
+            ..AnalysisOptions::default()
+        };
         options.annotate.min_probability = min_probability;
         let mut stopping = Stopping {
             after,
+            end_at,
             first: None,
             last: 0,
         };
@@ -176,20 +187,28 @@ fn what_was_cancelled_goes_on_where_it_ended_unless_anything_is_another() {
         let csv = pollster::block_on(made).map(|mut analysis| analysis.csv(0.5).unwrap());
         (csv, stopping.first.unwrap(), stopping.last)
     };
-    let (whole, first, n_cells) = run(usize::MAX, None, &mut unfinished);
+    let (whole, first, n_cells) = run(TO_THE_END, None, &mut unfinished);
+    let whole = whole.unwrap();
     assert_eq!((first, unfinished.n_cells()), (0, 0));
     // Before the second block is whole: one is kept.
-    let (cancelled, _, last) = run(300, None, &mut unfinished);
+    let (cancelled, _, last) = run((300, None), None, &mut unfinished);
     assert!(matches!(cancelled, Err(Error::Cancelled)));
     assert!(last < n_cells);
     assert_eq!(unfinished.n_cells(), 256);
-    let (again, first, last) = run(usize::MAX, None, &mut unfinished);
+    let (again, first, last) = run(TO_THE_END, None, &mut unfinished);
     assert_eq!((first, last, unfinished.n_cells()), (256, n_cells, 0));
-    assert_eq!(again.unwrap(), whole.unwrap());
+    assert_eq!(again.unwrap(), whole);
+    // At a later stage: all answers are kept.
+    let neighbours = Some(AnalysisStage::Whole(Stage::Neighbours));
+    let (cancelled, ..) = run((usize::MAX, neighbours), None, &mut unfinished);
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert_eq!(unfinished.n_cells(), n_cells);
+    let (again, first, _) = run(TO_THE_END, None, &mut unfinished);
+    assert_eq!((first, again.unwrap(), unfinished.n_cells()), (n_cells, whole, 0));
     // Another threshold: what was kept is not of this run.
-    let (cancelled, ..) = run(300, None, &mut unfinished);
+    let (cancelled, ..) = run((300, None), None, &mut unfinished);
     assert!(cancelled.is_err() && unfinished.n_cells() == 256);
-    let (other, first, _) = run(usize::MAX, Some(0.9), &mut unfinished);
+    let (other, first, _) = run(TO_THE_END, Some(0.9), &mut unfinished);
     assert!(other.is_ok() && first == 0);
 }
 

@@ -6,7 +6,7 @@
 use super::simd::{exp2, vectorised};
 use super::tile::{PANEL, PanelRow, Product, Tile, pack_column_strips, pack_panels, pack_strips, padded_rows};
 use crate::backend::CellRows;
-use crate::parallel::{in_turn, prelude::*};
+use crate::parallel::{in_turn, prelude::*, threads_for};
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 use std::cell::RefCell;
@@ -113,7 +113,9 @@ impl Shape {
 
 /// Packs heads, in parallel.
 pub(super) fn pack(tasks: Vec<Packing<'_>>) {
-    in_turn(tasks, |task| {
+    // A number that is moved takes about as long as 16 operations of a product.
+    let n_threads = threads_for(16 * tasks.iter().map(|task| task.out.len()).sum::<usize>());
+    in_turn(tasks, n_threads, |task| {
         vectorised(
             #[inline(always)]
             || task.run(),
@@ -200,7 +202,9 @@ pub(super) fn attend(
     }
     // Long cells first, so that no thread starts one when the others are done.
     tasks.sort_by_key(|task| std::cmp::Reverse(task.n_keys));
-    in_turn(tasks, |mut task| {
+    let flops = tasks.iter().map(|task| 4 * task.n_keys * task.out.len() * shape.head_size);
+    let n_threads = threads_for(flops.sum());
+    in_turn(tasks, n_threads, |mut task| {
         let keys = keys.head(task.cell, task.head, shape);
         let values = values.head(task.cell, task.head, shape);
         SCRATCH.with_borrow_mut(|scratch| task.run(q, keys, values, shape.head_size, scratch));

@@ -3,7 +3,7 @@
 use super::simd::{silu, vectorised};
 use super::tile::{PANEL, PanelRow, Product, Target, Tile, pack_strips, padded_rows, strip_rows};
 use super::weight::Panels;
-use crate::parallel::{current_num_threads, in_turn};
+use crate::parallel::{in_turn, threads_for};
 use rten_simd::Isa;
 use rten_simd::ops::{BitOps, NumOps};
 use std::cell::RefCell;
@@ -97,7 +97,8 @@ impl Linear<'_> {
         let (n_rows, strip) = (out.len() / n_out, strip_rows());
         let n_strips = n_rows.div_ceil(strip);
         let panels = self.weight_rows.start / PANEL..self.weight_rows.end.div_ceil(PANEL);
-        let grid = Grid::of(n_strips, MAX_ROWS / strip, panels.len(), current_num_threads());
+        let n_threads = threads_for(2 * n_rows * self.weight_rows.len() * self.n_inner);
+        let grid = Grid::of(n_strips, MAX_ROWS / strip, panels.len(), n_threads);
         let parts = cut(panels, grid.n_parts);
         let mut rows = out.chunks_exact_mut(n_out);
         let mut tasks = Vec::with_capacity(grid.n_blocks * grid.n_parts);
@@ -116,7 +117,7 @@ impl Linear<'_> {
                 }
             }
         }
-        in_turn(tasks, |mut task| {
+        in_turn(tasks, n_threads, |mut task| {
             SCRATCH.with_borrow_mut(|scratch| self.block(&mut task, scratch));
         });
     }

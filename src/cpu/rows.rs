@@ -2,14 +2,15 @@
 
 use super::simd::{sum, vectorised};
 use crate::backend::CellRows;
-use crate::parallel::in_turn;
+use crate::parallel::{in_turn, threads_for};
 
 /// Calls `f(row number, row)` for every row of `out`, in parallel.
 pub(super) fn for_each_row(out: &mut [f32], n_cols: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     // 16 k numbers are some microseconds of work: enough to be worth handing to another thread.
     let n_rows = ((1 << 14) / n_cols.max(1)).max(1);
+    let n_threads = threads_for(16 * out.len());
     let tasks = out.chunks_mut((n_rows * n_cols).max(1)).enumerate().collect();
-    in_turn(tasks, |(i, rows): (usize, &mut [f32])| {
+    in_turn(tasks, n_threads, |(i, rows): (usize, &mut [f32])| {
         vectorised(
             #[inline(always)]
             || {

@@ -117,6 +117,12 @@ impl<F: Read + Write + Seek> Parts<F> {
         Ok(Self { journals })
     }
 
+    /// Gives the journals back, in order.
+    #[must_use]
+    pub fn into_journals(self) -> Vec<Journal<F>> {
+        self.journals
+    }
+
     /// What the run is.
     #[must_use]
     pub fn header(&self) -> &RunHeader {

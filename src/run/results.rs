@@ -109,6 +109,12 @@ impl<F: Read + Write + Seek> Results<F> {
         }
     }
 
+    /// Gives the parts back.
+    #[must_use]
+    pub fn into_parts(self) -> Parts<F> {
+        self.parts
+    }
+
     /// What the run is.
     #[must_use]
     pub fn header(&self) -> &RunHeader {
