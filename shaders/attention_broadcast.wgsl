@@ -4,32 +4,7 @@
 //
 // As attention_registers, but a thread loads a key for its whole subgroup. The sums of a thread's queries stay in out between tiles of 16 keys.
 
-struct Params {
-    n_tiles: u32,
-    n_heads: u32,
-    head_size: u32,
-    scale: f32, // 1 / sqrt(head_size)
-    q_first_col: u32,
-    q_n_cols: u32,
-    k_first_col: u32,
-    k_n_cols: u32,
-    v_first_col: u32,
-    v_n_cols: u32,
-    out_n_cols: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> tiles: array<vec4<u32>>; // [n_tiles]: first query row, n_queries, first key row, n_keys
-@group(0) @binding(2) var<storage, read> q: array<vec4<f32>>; // [n_queries of all cells, q_n_cols]
-@group(0) @binding(3) var<storage, read> k: array<vec4<f32>>; // [n_rows, k_n_cols]
-@group(0) @binding(4) var<storage, read> v: array<vec4<f32>>; // [n_rows, v_n_cols]
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [n_queries of all cells, out_n_cols]
-
 const LOWEST = -3.0e38;
-
-fn products(x: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(dot(x, w0), dot(x, w1), dot(x, w2), dot(x, w3));
-}
 
 // A query and its tile of 16 keys: scores, then weights.
 struct Query {

@@ -3,21 +3,6 @@
 //
 // There, workgroup memory is ordinary memory and a barrier cuts the shader into coroutines. What counts is how many products a loaded number gives.
 
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [n_rows, n_in]
-
-// Rows past the ends are read as the last one, and not written.
-fn x_start(row: u32) -> u32 {
-    return min(row, params.n_rows - 1u) * (params.n_in / 4u);
-}
-
-fn weight_start(col: u32) -> u32 {
-    return (params.first_weight_row + min(col, params.n_out - 1u)) * (params.n_in / 4u);
-}
-
-fn products(x: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(dot(x, w0), dot(x, w1), dot(x, w2), dot(x, w3));
-}
-
 @compute @workgroup_size(16)
 fn linear_registers(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup.y * 8u;

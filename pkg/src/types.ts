@@ -516,6 +516,10 @@ export interface GpuInfo {
   /** Whether it computes on the CPU. */
   software: boolean;
   features: string[];
+  /** The fewest threads of a subgroup; 0 where subgroups are not in use, as in browsers. */
+  subgroupSize: number;
+  /** Whether arithmetic in f16 is in use. */
+  f16Arithmetic: boolean;
   maxBindingSize: number;
   maxBufferSize: number;
 }

@@ -522,7 +522,8 @@ pub fn linear_within<B: Backend>(backend: &B, tolerance: f64) {
 }
 
 /// A product of 0.6 GFLOP, which a slow adapter cuts into several dispatches; some rows of its weight, and epilogues that depend on the column.
-pub fn large_linear<B: Backend>(backend: &B) {
+/// Gives the dispatches of one, as `n_dispatches` counts them.
+pub fn large_linear<B: Backend>(backend: &B, n_dispatches: impl Fn() -> u64) -> u64 {
     let bench = Bench::new(backend, "large linear");
     let (m, k, n) = (600, 512, 1000);
     let (x, weight, bias) = (
@@ -532,7 +533,9 @@ pub fn large_linear<B: Backend>(backend: &B) {
     );
     let (range, shape) = (40..1000, "[600, 512] x rows 40..1000 of 1000");
     bench.poison(m, range.len());
+    let before = n_dispatches();
     let got = backend.linear(&x.device, &weight.device, range.clone(), Epilogue::Bias(&bias.device));
+    let n = n_dispatches() - before;
     let wanted = ops::linear(&x.mat, &weight.mat, range.clone(), &ops::Epilogue::Bias(&bias.mat));
     bench.close("linear + bias", shape, got, &wanted, TOLERANCE);
     bench.poison(m, range.len() / 2);
@@ -540,6 +543,7 @@ pub fn large_linear<B: Backend>(backend: &B) {
     let wanted = ops::linear(&x.mat, &weight.mat, range, &ops::Epilogue::SwiGlu);
     bench.close("linear, swiglu", shape, got, &wanted, TOLERANCE);
     bench.finish();
+    n
 }
 
 /// `linear` with bias, relu, `SwiGlu` and `Rope`.

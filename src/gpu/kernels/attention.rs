@@ -4,6 +4,7 @@ use crate::backend::{CellRows, Columns, Matrix, Queries};
 use crate::error::Result;
 use crate::gpu::choose::AttentionKernel;
 use crate::gpu::kernel::{Access, Kernel, count, folded, params, wgsl};
+use crate::gpu::kernels::PRODUCTS;
 use crate::gpu::{Batch, Gpu, Tensor};
 
 params! { n_tiles: u32, n_blocks: u32, head_size: u32, scale: f32, q_first_col: u32, q_n_cols: u32, k_first_col: u32, k_n_cols: u32, v_first_col: u32, v_n_cols: u32, out_n_cols: u32 }
@@ -27,7 +28,7 @@ macro_rules! without_workgroup_memory {
     ($name:literal, $needs:expr) => {
         Kernel {
             name: $name,
-            source: &[wgsl!(concat!($name, ".wgsl"))],
+            source: &[wgsl!(concat!($name, ".wgsl")), wgsl!("parts/attention_fours.wgsl"), PRODUCTS],
             needs: $needs,
             buffers: KERNEL.buffers,
             // `n_heads` stands in the place of `n_blocks`.

@@ -4,6 +4,7 @@ use crate::backend::{Epilogue, Matrix};
 use crate::error::Result;
 use crate::gpu::choose::LinearKernel;
 use crate::gpu::kernel::{Access, Feature, Kernel, count, params, wgsl};
+use crate::gpu::kernels::PRODUCTS;
 use crate::gpu::pool::Buffer;
 use crate::gpu::{Gpu, Tensor, Weight};
 use std::ops::Range;
@@ -43,6 +44,7 @@ const F16: &str = wgsl!("parts/weight_f16.wgsl");
 const SQUARES: &str = wgsl!("parts/squares.wgsl");
 const TILE_64: &str = wgsl!("linear_64.wgsl");
 const TILE_128: &str = wgsl!("linear_128.wgsl");
+const ROWS: &str = wgsl!("parts/clamped_rows.wgsl");
 const REGISTERS: &str = wgsl!("linear_registers.wgsl");
 #[cfg(not(target_arch = "wasm32"))]
 const BROADCAST: &str = wgsl!("linear_broadcast.wgsl");
@@ -57,8 +59,8 @@ pub(crate) static VARIANTS: &[&Variant] = &[
     &variant!("linear_64.f16", [64, 64], &[], TILE_64, SQUARES, F16),
     &variant!("linear_128", [128, 128], &[], TILE_128, SQUARES, F32),
     &variant!("linear_128.f16", [128, 128], &[], TILE_128, SQUARES, F16),
-    &variant!("linear_registers", [8, 128], &[], REGISTERS, F32),
-    &variant!("linear_registers.f16", [8, 128], &[], REGISTERS, F16),
+    &variant!("linear_registers", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F32),
+    &variant!("linear_registers.f16", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F16),
     &variant!(
         "linear_f16",
         [128, 128],
@@ -68,9 +70,25 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         F16
     ),
     #[cfg(not(target_arch = "wasm32"))]
-    &variant!("linear_broadcast", [24, 64], &[Feature::Subgroups], BROADCAST, F32),
+    &variant!(
+        "linear_broadcast",
+        [24, 64],
+        &[Feature::Subgroups],
+        BROADCAST,
+        ROWS,
+        PRODUCTS,
+        F32
+    ),
     #[cfg(not(target_arch = "wasm32"))]
-    &variant!("linear_broadcast.f16", [24, 64], &[Feature::Subgroups], BROADCAST, F16),
+    &variant!(
+        "linear_broadcast.f16",
+        [24, 64],
+        &[Feature::Subgroups],
+        BROADCAST,
+        ROWS,
+        PRODUCTS,
+        F16
+    ),
 ];
 
 /// The kernel that is meant; weights are kept as f16 where `half`.

@@ -13,7 +13,10 @@ pub(super) mod rms_norm;
 pub(super) mod rows;
 pub(super) mod set_latent_rows;
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, wgsl};
+
+/// What the kernels without workgroup memory are made of.
+const PRODUCTS: &str = wgsl!("parts/products.wgsl");
 
 /// Every kernel, for tests and tools.
 #[must_use]
