@@ -1,8 +1,9 @@
 // That nothing leaves the machine, that the page works without a network, and models of the visitor's own.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -134,6 +135,66 @@ test("a model of one's own is kept, checked when it is loaded, and removed", asy
   await page.setInputFiles("#model-folder", mine);
   await page.waitForFunction(() => /mymodel: no model; its folder lacks vocab\.tsv/.test(document.querySelector("#model-status").textContent), null, WAIT);
   await close();
+});
+
+test("a model comes from an address of the page's own site, checked by its list, and from no other site", async () => {
+  const site = join(folder, "site");
+  await cp(join(root, "www/dist"), site, { recursive: true });
+  const [plain, listed] = ["plain", "listed"].map((name) => join(site, "lab", name));
+  for (const to of [plain, listed]) await cp(join(root, "models/mini"), to, { recursive: true });
+  const paths = ["config.json", "model.safetensors", "vocab.tsv", "heads/cell_types.safetensors"];
+  const list = await Promise.all(
+    paths.map(async (path) => {
+      const bytes = await readFile(join(listed, path));
+      return { path, size: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+    }),
+  );
+  await writeFile(join(listed, "scdiva.json"), JSON.stringify(list));
+  const own = await serve(site);
+  const { page, requests, close } = await open(browser, `${own.origin}/?add-model=lab/listed`, { serviceWorkers: "block" });
+  const says = (pattern) => page.waitForFunction((text) => new RegExp(text).test(document.querySelector("#model-status").textContent), pattern, WAIT);
+  const add = async (address) => {
+    await page.fill("#model-address", address);
+    await page.press("#model-address", "Enter");
+  };
+  try {
+    await says("^listed is stored in this browser");
+    assert.match(page.url(), /\?model=listed$/);
+    await modelReady(page);
+    assert.match(await page.textContent("#device-name"), /^Processor/);
+    assert.equal(await page.textContent("#model-short"), "Model: listed");
+
+    await add("lab/plain/config.json");
+    await says("^plain is stored");
+    assert.match(await page.textContent("#models"), /plain/);
+    await picture(page, "model-address");
+
+    await add("https://example.org/models/immune/");
+    await says("example\\.org/models/immune/: on another site, and this page connects to no site but its own");
+    await add("lab/nothing");
+    await says("nothing: no model; its folder lacks config\\.json, model\\.safetensors, vocab\\.tsv");
+    await writeFile(join(listed, "scdiva.json"), JSON.stringify(list.map((file) => ({ ...file, sha256: "0".repeat(64) }))));
+    await add("lab/listed/");
+    await says("^listed/config\\.json: SHA-256 [0-9a-f]{64}; its list wants 0{64}");
+    await writeFile(join(listed, "scdiva.json"), '[{"path": "readme.txt", "size": 1, "sha256": ""}]');
+    await add("lab/listed");
+    await says("scdiva\\.json: entry 0: readme\\.txt is no file of a model");
+
+    await page.route("**/lab/plain/vocab.tsv", () => undefined);
+    await add("lab/plain");
+    await page.click("#model-cancel");
+    await says("^Cancelled: no model was added");
+    assert.ok(await page.isHidden("#model-cancel"));
+    // What was stored before is whole.
+    await page.reload();
+    await modelReady(page);
+    assert.match(await page.textContent("#device-name"), /^Processor/);
+    assert.equal(await page.textContent("#model-short"), "Model: plain");
+    assertAllFrom(own.origin, requests);
+  } finally {
+    await close();
+    own.stop();
+  }
 });
 
 test("the first view is small", async () => {

@@ -1,9 +1,11 @@
 // Which model is used, and those that the visitor brought.
 
+import type { MatrixFiles } from "scdiva";
 import { h } from "./dom";
 import { size } from "./format";
 import { page } from "./page";
 import { chosen } from "./input";
+import { type FetchedModel, fetchModel, modelFolder } from "./modelfetch";
 import { removeModel, storedModels, storeModel } from "./modelstore";
 
 /** The model of the address, `?model=NAME`; `null` is the embedded one. */
@@ -11,6 +13,7 @@ export const chosenModel = (): string | null => new URLSearchParams(location.sea
 
 function remember(name: string | null): void {
   const address = new URL(location.href);
+  address.searchParams.delete("add-model");
   if (name === null) address.searchParams.delete("model");
   else address.searchParams.set("model", name);
   history.replaceState(null, "", address);
@@ -46,24 +49,60 @@ export async function showModels(changed: () => void): Promise<void> {
 
 const weights = (files: { path: string; sha256: string }[]): string | undefined => files.find(({ path }) => path === "model.safetensors")?.sha256;
 
-/** A folder that is chosen becomes a model of this browser, and is used at once. */
+/** A folder that is chosen, or one at an address of this site, becomes a model of this browser, and is used at once. */
 export function onNewModel(changed: () => void): void {
   page.modelFolder.addEventListener("change", () => {
     const [folder] = chosen(page.modelFolder.files as FileList);
     page.modelFolder.value = "";
-    if (folder) void add(folder.name, () => folder.input(new AbortController().signal), changed);
+    if (!folder) return;
+    void add(changed, async (signal) => {
+      const { files } = (await folder.input(signal)) as MatrixFiles & { files: Record<string, File> };
+      return { name: folder.name, files, wanted: undefined };
+    });
   });
+  const fromAddress = (address: string) =>
+    add(changed, (signal) => {
+      const folder = modelFolder(address);
+      return fetchModel(folder, signal, (bytes, total) => {
+        page.modelStatus.textContent = `Getting ${folder.href}: ${size(bytes)}${total === undefined ? "" : ` of ${size(total)}`}`;
+      });
+    });
+  page.modelAddressForm.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const address = page.modelAddress.value.trim();
+    if (address) void fromAddress(address);
+  });
+  page.modelCancel.addEventListener("click", () => coming.abort());
+  // A link that brings a model with it, `?add-model=models/immune/`; it is added once.
+  const address = new URLSearchParams(location.search).get("add-model");
+  if (address === null) return;
+  remember(chosenModel());
+  page.modelPanel.open = true;
+  void fromAddress(address);
 }
 
-async function add(name: string, files: () => Promise<unknown>, changed: () => void): Promise<void> {
-  page.modelStatus.textContent = `Storing ${name} …`;
+/** Of the model that is on its way. */
+let coming = new AbortController();
+
+async function add(changed: () => void, bring: (signal: AbortSignal) => Promise<FetchedModel>): Promise<void> {
+  coming.abort();
+  coming = new AbortController();
+  const { signal } = coming;
+  page.modelCancel.hidden = false;
+  page.modelStatus.textContent = "Getting the model …";
   try {
-    await storeModel(name, ((await files()) as { files: Record<string, File> }).files);
-    page.modelStatus.textContent = `${name} is stored in this browser.`;
+    const { name, files, wanted } = await bring(signal);
+    signal.throwIfAborted();
+    page.modelStatus.textContent = `Storing ${name} …`;
+    await storeModel(name, files, wanted);
     remember(name);
     await showModels(changed);
     changed();
+    page.modelStatus.textContent = `${name} is stored in this browser.`;
   } catch (error) {
-    page.modelStatus.textContent = error instanceof Error ? error.message : String(error);
+    if (signal !== coming.signal) return;
+    page.modelStatus.textContent = signal.aborted ? "Cancelled: no model was added." : error instanceof Error ? error.message : String(error);
+  } finally {
+    if (signal === coming.signal) page.modelCancel.hidden = true;
   }
 }

@@ -2,8 +2,8 @@
 
 import { type ModelFiles, ScDiVaError } from "scdiva";
 
-/** Written last: a model without it was not stored to its end. */
-const MANIFEST = "scdiva.json";
+/** The list of a model's files. Written last: a model without it was not stored to its end. */
+export const MANIFEST = "scdiva.json";
 
 export interface StoredFile {
   path: string;
@@ -16,8 +16,10 @@ export interface StoredModel {
   files: StoredFile[];
 }
 
-const NEEDED = ["config.json", "model.safetensors", "vocab.tsv"];
+export const NEEDED = ["config.json", "model.safetensors", "vocab.tsv"];
 const KNOWN = /^(config\.json|model\.safetensors|vocab\.tsv|orthologs_mouse\.tsv\.gz|heads\/[^/]+\.safetensors)$/;
+
+export const isModelFile = (path: string): boolean => KNOWN.test(path);
 
 async function folder(): Promise<FileSystemDirectoryHandle> {
   if (!navigator.storage?.getDirectory) throw new ScDiVaError("io", "this browser has no private file system to keep a model in");
@@ -36,22 +38,25 @@ export async function storedModels(): Promise<StoredModel[]> {
   return models.sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** Stores a model's files, by their names in its folder; what is no part of a model stays out. */
-export async function storeModel(name: string, files: Record<string, File>): Promise<void> {
-  const wanted = Object.entries(files).filter(([path]) => KNOWN.test(path));
-  const paths = new Set(wanted.map(([path]) => path));
+/** Stores a model's files, by their names in its folder; what is no part of a model stays out. `listed`: what they have to be, where that is known. */
+export async function storeModel(name: string, files: Record<string, Blob>, listed: StoredFile[] = []): Promise<void> {
+  const kept = Object.entries(files).filter(([path]) => isModelFile(path));
+  const paths = new Set(kept.map(([path]) => path));
   const missing = NEEDED.filter((path) => !paths.has(path));
   if (![...paths].some((path) => path.startsWith("heads/"))) missing.push("heads/*.safetensors");
   if (missing.length > 0) throw new ScDiVaError("file", `${name}: no model; its folder lacks ${missing.join(", ")}`);
+  const stored: StoredFile[] = [];
+  for (const [path, file] of kept) {
+    const found = await sha256(file);
+    const wanted = listed.find((entry) => entry.path === path)?.sha256 ?? found;
+    if (found !== wanted) throw new ScDiVaError("file", `${name}/${path}: SHA-256 ${found}; its list wants ${wanted}`);
+    stored.push({ path, size: file.size, sha256: found });
+  }
   await navigator.storage.persist?.();
   const inside = await folder();
   await inside.removeEntry(name, { recursive: true }).catch(() => undefined);
   const place = await inside.getDirectoryHandle(name, { create: true });
-  const stored: StoredFile[] = [];
-  for (const [path, file] of wanted) {
-    await write(place, path, file);
-    stored.push({ path, size: file.size, sha256: await sha256(file) });
-  }
+  for (const [path, file] of kept) await write(place, path, file);
   await write(place, MANIFEST, JSON.stringify(stored));
 }
 
