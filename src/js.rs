@@ -135,6 +135,12 @@ impl Input {
             matching,
         })
     }
+
+    /// The files are several matrices, samples that are looked at together: the name of each, and how many of the files are its, in order.
+    #[wasm_bindgen(js_name = setSamples)]
+    pub fn set_samples(&mut self, names: Vec<String>, n_files: &[u32]) {
+        self.files = self.files.split(names, n_files.iter().map(|&n| n as usize));
+    }
 }
 
 /// A model on a device, and what it left unfinished.

@@ -125,10 +125,13 @@ class Augmenter:
     then a small error of the scale, which stands for the unknown counts of genes that a file left out.
     """
 
-    def __init__(self, config: AugmentConfig, variability: np.ndarray, gene_efficiency: float = 0.0) -> None:
+    def __init__(
+        self, config: AugmentConfig, variability: np.ndarray, gene_efficiency: float = 0.0, wild_efficiency: float = 0.0
+    ) -> None:
         self.config = config
         self.variability = variability  # [n_genes]: z-score of the dispersion among genes of the same mean
         self.gene_efficiency = gene_efficiency  # largest sd of the log of a gene's efficiency
+        self.wild_efficiency = wild_efficiency  # the same of every second cell, on top
 
     def draw(
         self, genes: np.ndarray, counts: np.ndarray, elsewhere: float, random: np.random.Generator
@@ -136,9 +139,10 @@ class Augmenter:
         """Genes, counts and total of a changed copy of a cell."""
         config = self.config
         n_genes = len(self.variability)
-        if self.gene_efficiency > 0.0:
-            spread = self.gene_efficiency * random.random()
-            counts = counts * np.exp(random.normal(0.0, spread, len(counts))).astype(np.float32)
+        for largest, probability in ((self.gene_efficiency, 1.0), (self.wild_efficiency, 0.5)):
+            if largest > 0.0 and random.random() < probability:
+                spread = largest * random.random()
+                counts = counts * np.exp(random.normal(0.0, spread, len(counts))).astype(np.float32)
         choice = random.random()
         if choice < config.panel_probability:
             size = int(np.exp(random.uniform(np.log(config.panel_smallest), np.log(n_genes))))

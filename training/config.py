@@ -47,6 +47,17 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class TeacherConfig:
+    """The regressions that the network learns from."""
+
+    c: float  # inverse strength of the L2 penalty
+    iterations: int
+    augmented_cells: int
+    plant: float  # strength of its weights in the gene embedding that training starts from
+    temperature: float  # at which the network's answers are compared with the teacher's
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """One optimisation: pretraining or fine-tuning."""
 
@@ -62,7 +73,10 @@ class StageConfig:
     scored_positions: int = 0  # reconstruction: masked positions a step whose loss is computed
     value_weight: float = 10.0  # reconstruction: weight of the value loss (the paper's 10)
     class_balance: float = 0.0  # fine-tuning: 0 draws cells as they come, 1 every type equally often
+    teacher_weight: float = 0.0  # annotation: weight of the teacher's answers in the loss
+    label_weight: float = 1.0  # and of the labels
     gene_efficiency: float = 0.0  # at most this sd of the log of what a platform sees of a gene, drawn anew for every cell
+    wild_efficiency: float = 0.0  # of every second cell, on top: no platform is like that, but the teacher has an answer to it too
     runs: int = 1  # trainings from the same start, each on batches of its own; their averages are averaged
 
 
@@ -123,6 +137,7 @@ class Config:
     model: ModelConfig
     vocabulary: VocabularyConfig
     augment: AugmentConfig
+    teacher: TeacherConfig
     pretrain: StageConfig
     warm: StageConfig
     finetune: StageConfig
@@ -153,6 +168,7 @@ def read_config(path: Path) -> Config:
         model=ModelConfig(**raw["model"]),
         vocabulary=VocabularyConfig(**_tuples(raw["vocabulary"])),
         augment=AugmentConfig(**raw["augment"]),
+        teacher=TeacherConfig(**raw["teacher"]),
         pretrain=StageConfig(**raw["pretrain"]),
         warm=StageConfig(**raw["warm"]),
         finetune=StageConfig(**raw["finetune"]),

@@ -9,13 +9,15 @@ import scipy.sparse as sp
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .cells import Augmenter, CountSet, Tokenizer, normalised
-from .config import Config
+from .config import Config, StageConfig
 from .genes import read_vocabulary
 from .model import Head, ScDiVa
 from .optimise import Batch, Batches, Run, evenly, load_sets
 from .pretrain import masked_loss
+from .teacher import Teacher, fit_teacher
 
 
 def finetune(config: Config, run: Path) -> None:
@@ -59,16 +61,29 @@ def learn_labels(config: Config, run: Path, out: Path, sets: list[CountSet]) -> 
 
     # Without layers a step costs a twentieth: gene embedding, [LAT] and head first learn what a bag of genes can tell, in many
     # passes over the cells; then the whole network goes on from there.
+    blood = torch.tensor(["blood" in label.tissues for label in config.labels])
+    teacher = None
     for number, (name, stage, n_layers) in enumerate((("warm", config.warm, 0), ("finetune", config.finetune, None)), 2):
-
-        def annotation(batch: Batch, n_layers: int | None = n_layers) -> tuple[Tensor, dict[str, float]]:
-            hidden = model(batch.ids, batch.values, batch.attended, n_layers=n_layers)
-            loss, right = label_loss(head(hidden, batch.attended), batch.allowed)
-            return loss, {"label": loss.item(), "right": right.item()}
-
         tokenizer = Tokenizer(vocabulary, config.model, stage.max_genes)
-        augmenter = Augmenter(config.augment, variability, stage.gene_efficiency)
         drawn = drawing(sets, config, stage.class_balance)
+        if teacher is None:
+            augmenter = Augmenter(config.augment, variability, stage.gene_efficiency)
+            teacher = fit_teacher(config, sets, drawn, vocabulary, tokenizer, augmenter)
+            teacher.plant(model.gene_embedding.weight.data, config.teacher.plant)
+
+        def annotation(
+            batch: Batch, n_layers: int | None = n_layers, stage: StageConfig = stage, teacher: Teacher = teacher
+        ) -> tuple[Tensor, dict[str, float]]:
+            hidden = model(batch.ids, batch.values, batch.attended, n_layers=n_layers)
+            logits = head(hidden, batch.attended)
+            of_labels, right = label_loss(logits, batch.allowed)
+            of_teacher = teacher_loss(
+                logits, teacher.logits(batch.ids, batch.values, batch.attended), blood, config.teacher.temperature
+            )
+            loss = stage.label_weight * of_labels + stage.teacher_weight * of_teacher
+            return loss, {"label": of_labels.item(), "teacher": of_teacher.item(), "right": right.item()}
+
+        augmenter = Augmenter(config.augment, variability, stage.gene_efficiency, stage.wild_efficiency)
         batches = Batches(config, sets, drawn, tokenizer, augmenter, stage.tokens_per_batch)
         start = {key: tensor.clone() for key, tensor in modules.state_dict().items()}
         averages = []
@@ -122,6 +137,16 @@ def label_loss(logits: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
     of_allowed = logits.masked_fill(~allowed, float("-inf")).logsumexp(1)
     right = allowed.gather(1, logits.argmax(1, keepdim=True)).float().mean()
     return (logits.logsumexp(1) - of_allowed).mean(), right
+
+
+def teacher_loss(logits: Tensor, taught: Tensor, blood: Tensor, temperature: float) -> Tensor:
+    """How far the answers are from the teacher's: Kullback-Leibler divergence at a temperature, of all labels and of blood's alone."""
+
+    def divergence(mine: Tensor, wanted: Tensor) -> Tensor:
+        mine, wanted = F.log_softmax(mine / temperature, 1), F.log_softmax(wanted / temperature, 1)
+        return F.kl_div(mine, wanted, log_target=True, reduction="batchmean") * temperature**2
+
+    return 0.5 * divergence(logits, taught) + 0.5 * divergence(logits[:, blood], taught[:, blood])
 
 
 def drawing(sets: list[CountSet], config: Config, balance: float) -> list[np.ndarray]:

@@ -44,11 +44,16 @@ def _path(run: Path, fold: FoldConfig) -> Path:
 
 
 def folds(config: Config, data: Path, run: Path) -> None:
-    """Write `run/folds/NAME.npz` for every fold that is not there yet. Each is one training; the model itself averages several.
+    """Write `run/folds/NAME.npz` for every fold that is not there yet. Each is one training of two thirds of the steps without layers
+    and a third of those with them; the model itself averages several.
 
     The encoder that they start from was pretrained without labels on all sets, those that are left out here included.
     """
-    config = replace(config, warm=replace(config.warm, runs=1), finetune=replace(config.finetune, runs=1))
+    config = replace(
+        config,
+        warm=replace(config.warm, runs=1, steps=config.warm.steps * 2 // 3),
+        finetune=replace(config.finetune, runs=1, steps=config.finetune.steps // 3),
+    )
     for fold in config.folds:
         if _path(run, fold).exists():
             continue

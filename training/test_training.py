@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from training.calibrate import calibration_error, fit_temperature, softmax
-from training.cells import Augmenter, Tokenizer
+from training.cells import Augmenter, Tokenizer, pad
 from training.config import Config, read_config
 from training.genes import GeneTable, Vocabulary, read_hgnc, read_vocabulary
 from training.yardsticks import METHODS, log_normalised
@@ -125,6 +125,32 @@ def test_yardsticks_tell_two_types_apart() -> None:
         assert (predicted == labels[~train]).all(), name
 
 
+def test_the_teacher_tells_two_types_apart_at_any_depth(tmp_path: Path) -> None:
+    from training.finetune import drawing
+    from training.optimise import load_sets
+    from training.prepare import prepare
+    from training.teacher import fit_teacher
+
+    config = _tiny(tmp_path)
+    prepare(config, tmp_path, tmp_path / "run")
+    sets = load_sets(config, tmp_path / "run")
+    vocabulary = read_vocabulary(tmp_path / "run" / "vocab.tsv")
+    tokenizer = Tokenizer(vocabulary, config.model)
+    augmenter = Augmenter(config.augment, np.load(tmp_path / "run" / "variability.npy"))
+    teacher = fit_teacher(config, sets, drawing(sets, config, 0.7), vocabulary, tokenizer, augmenter)
+    part = sets[0]
+    shallow = replace(part, counts=sp.csr_matrix(np.minimum(part.counts.toarray(), 1.0)))
+    for cells in (part, shallow):
+        batch = (torch.from_numpy(array) for array in pad(tokenizer.rows(cells.counts, cells.elsewhere, np.arange(80))))
+        logits = teacher.logits(*batch)
+        assert (logits.argmax(1).numpy() == part.allowed.argmax(1)).mean() > 0.95
+    embedding = torch.randn(vocabulary.size, config.model.hidden_size)
+    before = embedding.clone()
+    teacher.plant(embedding, 2.0)
+    assert (embedding[:2] == before[:2]).all() and (embedding[-3:] == before[-3:]).all()
+    assert (embedding[2:-3] != before[2:-3]).all()
+
+
 def _train(config: Config, folder: Path) -> None:
     from training.calibrate import calibrate
     from training.export import export
@@ -164,6 +190,7 @@ def _tiny(folder: Path) -> Config:
         model=replace(config.model, hidden_size=16, num_heads=2, intermediate_size=24, max_genes=64),
         vocabulary=replace(config.vocabulary, n_genes=100, min_sets=1, min_cells=1),
         augment=replace(config.augment, panel_smallest=50),
+        teacher=replace(config.teacher, augmented_cells=400),
         pretrain=replace(config.pretrain, **stage),
         warm=replace(config.warm, **stage),
         finetune=replace(config.finetune, **stage),

@@ -22,6 +22,7 @@ import type {
   MatrixFile,
   MatrixFiles,
   MatrixInput,
+  MatrixSamples,
   Progress,
   TaskOptions,
 } from "./types.js";
@@ -199,10 +200,18 @@ export abstract class Client {
     if (minCounts !== undefined && !(Number.isInteger(minCounts) && minCounts >= 0 && minCounts < 2 ** 32)) {
       throw new ScDiVaError("argument", `minCounts: ${minCounts}, wanted a whole number from 0 on`);
     }
+    const wanted = { name, layer, geneColumn, species, minCounts };
+    if (!areSamples(input)) return { ...wanted, files: await this.#files(input, name, signal), samples: [] };
+    const named = Object.entries(input.samples);
+    if (named.length === 0) throw new ScDiVaError("argument", `${name}: no samples`);
+    const files = await Promise.all(named.map(([sample, own]) => this.#files(own, nameOf(own, sample), signal)));
+    return { ...wanted, files: files.flat(), samples: named.map(([sample], i) => ({ name: sample, nFiles: files[i]?.length ?? 0 })) };
+  }
+
+  async #files(input: MatrixFile | MatrixFiles, name: string, signal: AbortSignal | undefined): Promise<WireSource[]> {
     const named = Object.entries(areFiles(input) ? input.files : await this.#host.files(input, name));
     if (named.length === 0) throw new ScDiVaError("argument", `${name}: no files`);
-    const files = await Promise.all(named.map(([file, source]) => this.#host.source(source, file, () => undefined, signal)));
-    return { name, files, layer, geneColumn, species, minCounts };
+    return Promise.all(named.map(([file, source]) => this.#host.source(source, file, () => undefined, signal)));
   }
 
   /** Runs something after all before it. */
@@ -412,9 +421,13 @@ function areFiles(input: MatrixInput): input is MatrixFiles {
   return typeof input === "object" && "files" in input;
 }
 
-function nameOf(input: MatrixInput): string {
+function areSamples(input: MatrixInput): input is MatrixSamples {
+  return typeof input === "object" && "samples" in input;
+}
+
+function nameOf(input: MatrixInput, otherwise = "matrix"): string {
   if (typeof input === "string") return input;
-  return "name" in input ? String(input.name) : "matrix";
+  return "name" in input ? String(input.name) : otherwise;
 }
 
 function asScDiVaError(error: unknown): ScDiVaError {

@@ -26,6 +26,8 @@ export type WireSource = { name: string; blob: Blob } | { name: string; bytes: U
 export interface WireMatrix {
   name: string;
   files: WireSource[];
+  /** Where these are several samples: the name of each, and how many of `files` are its, in order. Else empty. */
+  samples: { name: string; nFiles: number }[];
   layer: string | undefined;
   geneColumn: string | undefined;
   species: Species | undefined;

@@ -24,11 +24,18 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
   let engine: Engine | undefined;
   let wasm: Wasm | undefined;
 
-  const input = async ({ name, files, layer, geneColumn, species, minCounts }: WireMatrix) => {
+  const input = async ({ name, files, samples, layer, geneColumn, species, minCounts }: WireMatrix) => {
     wasm ??= await host.wasm();
     const sources = await Promise.all(files.map((file) => host.source(file)));
     const names = files.map((file) => file.name);
-    return new wasm.Input(name, names, sources, layer, geneColumn, species, minCounts);
+    const own = new wasm.Input(name, names, sources, layer, geneColumn, species, minCounts);
+    if (samples.length > 0) {
+      own.setSamples(
+        samples.map((sample) => sample.name),
+        Uint32Array.from(samples, ({ nFiles }) => nFiles),
+      );
+    }
+    return own;
   };
 
   const loaded = () => {

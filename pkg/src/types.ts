@@ -3,7 +3,7 @@
  * `.csv`, `.tsv` or `.txt`, also gzipped; what the bytes say counts, not the name. Or several files that are one matrix.
  * A string is a path, in Node only; that of a folder stands for all files inside.
  */
-export type MatrixInput = MatrixFile | MatrixFiles;
+export type MatrixInput = MatrixFile | MatrixFiles | MatrixSamples;
 
 /** One file; a string is its path, in Node only. */
 export type MatrixFile = Blob | ArrayBuffer | Uint8Array | string;
@@ -17,6 +17,17 @@ export interface MatrixFiles {
   name: string;
   /** Each by its name, with `/` between folders, such as `X/indices/0`. */
   files: Record<string, MatrixFile>;
+}
+
+/**
+ * Several matrices that are looked at together, as samples of one: clusters, votes and map are those of all cells. Genes are matched by name; a cell
+ * is called `CELL-SAMPLE`, and the column `sample` says where it is from. All samples have to hold the same kind of values.
+ */
+export interface MatrixSamples {
+  /** What errors and the report call the whole. */
+  name: string;
+  /** Each by the name of its sample. */
+  samples: Record<string, MatrixFile | MatrixFiles>;
 }
 
 /**

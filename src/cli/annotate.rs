@@ -4,7 +4,7 @@ use super::fit::Reference;
 use super::h5ad::Original;
 use super::heads::{self, HeadPlace};
 use super::input::Input;
-use super::inputs::results_in;
+use super::inputs::{names, results_in};
 use super::interrupt;
 use super::output::OutputPath;
 use super::results::{Format, ResultArgs};
@@ -36,6 +36,9 @@ pub(super) struct Annotate {
     /// Annotate a small simulated matrix instead
     #[arg(long)]
     demo: bool,
+    /// Take several inputs for samples of one matrix: one result, in which clusters, votes and the map are those of all cells together
+    #[arg(long, conflicts_with_all = ["demo", "in_place"])]
+    together: bool,
     /// Where the results go: .csv, .tsv, .parquet, or .h5ad (the input with columns added); for several inputs a folder [default: stdout,
     /// as CSV]
     #[arg(short, long, value_name = "OUT")]
@@ -77,8 +80,8 @@ pub(super) struct Annotate {
 
 /// One matrix and where its results go.
 struct Job<'a> {
-    /// `None` for the demo.
-    input: Option<&'a Path>,
+    /// None for the demo, several for samples that are looked at together.
+    inputs: &'a [PathBuf],
     /// `None` for stdout.
     output: Option<OutputPath>,
     format: Format,
@@ -134,7 +137,7 @@ impl Annotate {
     fn jobs(&self) -> Result<Vec<Job<'_>>> {
         let inputs: Vec<&Path> = self.inputs.iter().map(PathBuf::as_path).collect();
         let is_folder = |path: &Path| path.as_os_str().to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]);
-        let one = |input| -> Result<Vec<Job<'_>>> {
+        let one = || -> Result<Vec<Job<'_>>> {
             let format = match &self.output {
                 Some(_) if self.run.shard.is_some() => self.format,
                 Some(output) => Format::of(output)?,
@@ -146,22 +149,26 @@ impl Annotate {
                 .map(|path| OutputPath::check(path, &inputs))
                 .transpose()?;
             self.results.check(format, output.as_ref(), &self.run)?;
-            Ok(vec![Job { input, output, format }])
+            Ok(vec![Job {
+                inputs: &self.inputs,
+                output,
+                format,
+            }])
         };
         if self.in_place {
-            let job = |input| {
+            let jobs = self.inputs.chunks(1).map(|inputs| {
                 Ok(Job {
-                    input: Some(input),
-                    output: Some(OutputPath::check(input, &[])?),
+                    inputs,
+                    output: Some(OutputPath::check(&inputs[0], &[])?),
                     format: Format::H5ad,
                 })
-            };
-            return inputs.into_iter().map(job).collect();
+            });
+            return jobs.collect();
         }
         match (inputs.as_slice(), &self.output) {
-            ([], _) => one(None),
-            (&[input], Some(output)) if !is_folder(output) => one(Some(input)),
-            (&[input], None) => one(Some(input)),
+            ([], _) | ([_], None) => one(),
+            _ if self.together => one(),
+            ([_], Some(output)) if !is_folder(output) => one(),
             (_, None) => Err(Error::Argument {
                 operation: "annotate",
                 argument: "output",
@@ -178,24 +185,29 @@ impl Annotate {
                 }
                 std::fs::create_dir_all(folder).map_err(io_error(folder))?;
                 let results = results_in(folder, &self.inputs, self.format)?;
-                let job = |(input, result): (_, PathBuf)| {
+                let jobs = self.inputs.chunks(1).zip(results).map(|(own, result)| {
                     let output = OutputPath::check(&result, &inputs)?;
                     self.results.check(self.format, Some(&output), &self.run)?;
                     Ok(Job {
-                        input: Some(input),
+                        inputs: own,
                         output: Some(output),
                         format: self.format,
                     })
-                };
-                inputs.iter().copied().zip(results).map(job).collect()
+                });
+                jobs.collect()
             }
         }
     }
 
     async fn one(&self, scdiva: &mut ScDiVa, head: &Head, job: &Job<'_>) -> Result<Outcome> {
-        let files = match job.input {
-            Some(input) => Files::from_path(input)?,
-            None => Files::one(DEMO_NAME, Arc::new(DEMO)),
+        let files = match job.inputs {
+            [] => Files::one(DEMO_NAME, Arc::new(DEMO)),
+            [input] => Files::from_path(input)?,
+            samples => {
+                let opened = names(samples)?.into_iter().zip(samples);
+                let opened = opened.map(|(name, input)| Ok((name, Files::from_path(input)?)));
+                Files::samples("samples", opened.collect::<Result<_>>()?)
+            }
         };
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
@@ -203,7 +215,12 @@ impl Annotate {
         let whole = self.results.whole(Some(matrix.as_ref()), matrix.n_cells(), job.format)?;
         let original = match job.format {
             Format::H5ad => {
-                let original = Original::of(job.input, matrix.as_ref())?;
+                let only = if let [input] = job.inputs {
+                    Some(input.as_path())
+                } else {
+                    None
+                };
+                let original = Original::of(only, matrix.as_ref())?;
                 if let (true, Original::Matrix(matrix)) = (self.in_place, original) {
                     return Err(Error::file(matrix.file(), "format", "only an .h5ad can get results in place"));
                 }

@@ -9,11 +9,20 @@ const ENDINGS: [&str; 12] = [
     ".gz", ".zip", ".h5ad", ".h5", ".loom", ".csv", ".tsv", ".txt", ".mtx", ".zarr", ".xz", ".matrix",
 ];
 
-/// The results of several inputs in one folder: each is called as its input, with as many folders before it as make it one of its kind.
+/// The results of several inputs in one folder, called by their [`names`].
 ///
 /// # Errors
 /// [`Error::Argument`] when an input is given twice.
 pub(super) fn results_in(folder: &Path, inputs: &[PathBuf], format: Format) -> Result<Vec<PathBuf>> {
+    let result = |name| folder.join(format!("{name}.{}", format.ending()));
+    Ok(names(inputs)?.into_iter().map(result).collect())
+}
+
+/// What several inputs are called: each as its file, with as many folders before it as make it one of its kind.
+///
+/// # Errors
+/// [`Error::Argument`] when an input is given twice.
+pub(super) fn names(inputs: &[PathBuf]) -> Result<Vec<String>> {
     let parts: Vec<Vec<String>> = inputs.iter().map(|input| parts(input)).collect();
     let named = |input: usize, n_parts: usize| {
         let parts = &parts[input];
@@ -28,7 +37,7 @@ pub(super) fn results_in(folder: &Path, inputs: &[PathBuf], format: Format) -> R
             argument: "input",
             problem: format!("{} is given twice", input.display()),
         })?;
-        names.push(folder.join(format!("{}.{}", named(i, n_parts), format.ending())));
+        names.push(named(i, n_parts));
     }
     Ok(names)
 }

@@ -10,12 +10,18 @@ const PIECE: u64 = 1 << 16;
 
 impl Files {
     /// SHA-256 over the sizes of the files and 64 pieces of 64 KiB of each, the first and the last bytes among them, in hexadecimal. It
-    /// tells files apart that are not the same, without reading all of a large one; where they lie and what they are called does not count.
+    /// tells files apart that are not the same, without reading all of a large one; where they lie and what they are called does not count,
+    /// except for the names of samples.
     ///
     /// # Errors
     /// [`Error::Io`] when one cannot be read.
     pub fn fingerprint(&self) -> Result<String> {
         let mut hasher = Sha256::new();
+        for (name, sample) in &self.samples {
+            hasher.update((name.len() as u64).to_le_bytes());
+            hasher.update(name);
+            hasher.update(sample.fingerprint()?);
+        }
         let mut piece = Vec::new();
         for (name, source) in &self.files {
             let size = source.size();

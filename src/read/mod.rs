@@ -20,7 +20,7 @@ mod tenx_h5;
 mod zarr;
 mod zip;
 
-use crate::cells::{CellMatrix, Vocabulary, without_empty_droplets};
+use crate::cells::{CellMatrix, Samples, Vocabulary, without_empty_droplets};
 use crate::error::{Error, Result};
 use container::Container;
 use std::fmt::{self, Debug, Formatter};
@@ -72,6 +72,8 @@ impl<T: AsRef<[u8]> + Send + Sync> Source for T {
 pub struct Files {
     name: String,
     files: Vec<(String, Arc<dyn Source>)>,
+    /// Each with its name, where these are several matrices; `files` is empty then.
+    samples: Vec<(String, Self)>,
 }
 
 impl Debug for Files {
@@ -80,6 +82,7 @@ impl Debug for Files {
         out.debug_struct("Files")
             .field("name", &self.name)
             .field("files", &names)
+            .field("samples", &self.samples)
             .finish()
     }
 }
@@ -88,10 +91,7 @@ impl Files {
     /// One file. `name` is how the user calls it, for errors and reports.
     #[must_use]
     pub fn one(name: &str, source: Arc<dyn Source>) -> Self {
-        Self {
-            name: name.to_owned(),
-            files: vec![(name.to_owned(), source)],
-        }
+        Self::many(name, vec![(name.to_owned(), source)])
     }
 
     /// Several files; `name` is how the user calls the whole, and each has its own, with `/` between folders.
@@ -100,7 +100,33 @@ impl Files {
         Self {
             name: name.to_owned(),
             files,
+            samples: Vec::new(),
         }
+    }
+
+    /// Several matrices that are looked at together, each with the name of its sample: [`Samples`]. `name` is how the user calls the whole.
+    #[must_use]
+    pub fn samples(name: &str, samples: Vec<(String, Self)>) -> Self {
+        Self {
+            name: name.to_owned(),
+            files: Vec::new(),
+            samples,
+        }
+    }
+
+    /// The same files as samples: the name of each, and how many are its, in order.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn split(&self, names: Vec<String>, n_files: impl Iterator<Item = usize>) -> Self {
+        let mut rest = self.files.iter().cloned();
+        let sample = |(name, n): (String, usize)| {
+            let own: Vec<_> = rest.by_ref().take(n).collect();
+            let whole = match own.as_slice() {
+                [(only, _)] => only.clone(),
+                _ => name.clone(),
+            };
+            (name, Self::many(&whole, own))
+        };
+        Self::samples(&self.name, names.into_iter().zip(n_files).map(sample).collect())
     }
 
     /// What the user calls the whole.
@@ -131,11 +157,11 @@ pub struct OpenOptions {
 }
 
 /// Opens a matrix, whatever the format: what the bytes say counts, not what the file is called. `vocabulary` tells a table's genes
-/// from its cells. Empty droplets are left out, which [`CellMatrix::droplets`] tells.
+/// from its cells. Empty droplets are left out, which [`CellMatrix::droplets`] tells. Samples are joined: [`Samples`].
 ///
 /// # Errors
-/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`AnnData::open`], [`Table::open`] and
-/// [`without_empty_droplets`] say.
+/// [`Error::File`] when the format is not known, or there is not exactly one matrix; what [`AnnData::open`], [`Table::open`],
+/// [`without_empty_droplets`] and [`Samples::join`] say.
 ///
 /// ```
 /// use scdiva::read::{self, Files};
@@ -147,6 +173,11 @@ pub struct OpenOptions {
 /// # Ok::<(), scdiva::Error>(())
 /// ```
 pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
+    if !files.samples.is_empty() {
+        let opened = files.samples.iter();
+        let opened = opened.map(|(name, sample)| Ok((name.clone(), open(sample, options, vocabulary)?)));
+        return Ok(Box::new(Samples::join(&files.name, opened.collect::<Result<_>>()?)?));
+    }
     without_empty_droplets(open_all(files, options, vocabulary)?, options.min_counts)
 }
 
