@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { demo } from "../../pkg/test/command.js";
+import { demo, inspectNatively } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
 import { annotate, drop, ended, findings, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT } from "./page_support.js";
 
@@ -62,6 +62,49 @@ test("several matrices are samples, each with its results, and one table of all"
   await page.setInputFiles("#file", first);
   await page.waitForSelector("#samples", { state: "hidden", ...WAIT });
   await annotate(page);
+  await close();
+});
+
+test("samples are looked at together, in one map and one table", async () => {
+  const { page, problems, close } = await open(browser, server.origin);
+  await modelReady(page);
+  const counts = await smallCounts(9);
+  const files = [await smallMatrix(folder), await table(join(folder, "other.csv"), counts.genes, counts)];
+  await page.setInputFiles("#file", files);
+  await annotate(page);
+  const alone = (await savedTable(page)).rows;
+  await page.click("#samples-together");
+  await page.waitForFunction(() => document.querySelector("#found-summary").textContent.includes("15"), null, WAIT);
+  await annotate(page);
+  assert.equal(await page.textContent("#results-title"), "2 samples");
+  assert.equal(await page.textContent("#samples-together"), "✓ All together, in one map");
+  assert.match(await page.textContent("#report"), /cells of each sample: small\.csv 6, other\.csv 9/);
+  assert.equal(await page.inputValue("#composition-by"), "sample");
+  await page.selectOption("#colour-by", "column:sample");
+  await page.waitForFunction(() => /small\.csv/.test(document.querySelector(".legend").textContent), null, WAIT);
+  await picture(page, "samples-together");
+  assert.deepEqual(await findings(page), []);
+  const { rows } = await savedTable(page);
+  assert.deepEqual(rows.slice(0, 6).map(({ cell }) => cell), alone.map(({ cell }) => `${cell}-small.csv`));
+  // A cell's answer does not depend on the others.
+  rows.slice(0, 6).forEach(({ label, probability }, i) => {
+    assert.equal(label, alone[i].label);
+    assert.ok(Math.abs(probability - alone[i].probability) < 1e-5);
+  });
+  const h5ad = await saved(page, "#save-h5ad");
+  assert.equal(JSON.parse(inspectNatively(h5ad.path)).n_cells, 15);
+  await page.click("#samples-list button:first-child");
+  await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "small.csv", null, WAIT);
+  assert.deepEqual(problems, []);
+
+  const logs = join(folder, "logs.csv");
+  const lines = counts.rows.map((row, i) => [`cell_${i}`, ...row.map((n) => (n === 0 ? 0 : Math.log1p((10_000 * n) / row.reduce((a, b) => a + b)).toFixed(4)))].join(","));
+  await writeFile(logs, [["cell", ...counts.genes].join(","), ...lines].join("\n"));
+  await page.setInputFiles("#file", [files[0], logs]);
+  await lookedAt(page);
+  await page.click("#samples-together");
+  await page.waitForSelector("#error:not([hidden])", WAIT);
+  assert.match(await page.textContent("#error-text"), /logs\.csv: .*log-normalised values, but .* of small\.csv holds counts/);
   await close();
 });
 

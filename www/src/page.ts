@@ -31,6 +31,7 @@ export const page = {
   samples: part("samples", HTMLElement),
   samplesText: part("samples-text", HTMLElement),
   samplesList: part("samples-list", HTMLElement),
+  samplesTogether: part("samples-together", HTMLButtonElement),
   samplesAll: part("samples-all", HTMLButtonElement),
   samplesSave: part("samples-save", HTMLButtonElement),
   found: part("found", HTMLElement),

@@ -1,6 +1,7 @@
-// Several files that are a matrix each: every one is looked at and annotated by itself, and all can be saved as one table.
+// Several files that are a matrix each: every one is looked at and annotated by itself, and all can be saved as one table; or all are
+// looked at together, in one map.
 
-import type { ScDiVa } from "scdiva";
+import type { MatrixSamples, ScDiVa } from "scdiva";
 import { h, save } from "./dom";
 import { showError } from "./failure";
 import type { Matrix } from "./input";
@@ -11,15 +12,20 @@ export class Samples {
   readonly matrices: Matrix[];
   /** One a matrix. */
   readonly #sessions: Session[];
-  #at = 0;
+  /** All of them as one matrix. */
+  readonly #together: Session;
+  #shown: Session;
   #isRunning = false;
   #isClosed = false;
 
   constructor(matrices: Matrix[], model: () => Promise<ScDiVa>) {
     this.matrices = matrices;
     this.#sessions = matrices.map((matrix) => new Session(matrix, model));
+    this.#together = new Session(joined(matrices), model);
+    this.#shown = this.#sessions[0] as Session;
     page.samples.hidden = matrices.length < 2;
-    page.samplesText.textContent = `${matrices.length} samples: each is annotated by itself, with its own map and clusters.`;
+    page.samplesText.textContent = `${matrices.length} samples: each by itself, with its own map and clusters; or all together, in one map.`;
+    page.samplesTogether.onclick = () => void this.#show(this.#together).then(() => page.samplesTogether.focus());
     page.samplesAll.onclick = () => void this.#annotateAll();
     page.samplesSave.onclick = () => void this.#save().catch(showError);
     this.mark();
@@ -27,7 +33,7 @@ export class Samples {
 
   /** The one on the page. */
   get session(): Session {
-    return this.#sessions[this.#at] as Session;
+    return this.#shown;
   }
 
   get isRunning(): boolean {
@@ -40,11 +46,14 @@ export class Samples {
     const isRunning = this.isRunning;
     page.samplesList.replaceChildren(
       ...this.#sessions.map((session, i) => {
-        const made = h("button", { type: "button", className: "small quiet", disabled: isRunning, aria: { pressed: String(i === this.#at) } }, `${session.table ? "✓ " : ""}${session.name}`);
-        made.addEventListener("click", () => void this.#show(i).then(() => (page.samplesList.children[i] as HTMLElement).focus()));
+        const made = h("button", { type: "button", className: "small quiet", disabled: isRunning, aria: { pressed: String(session === this.#shown) } }, `${session.table ? "✓ " : ""}${session.name}`);
+        made.addEventListener("click", () => void this.#show(session).then(() => (page.samplesList.children[i] as HTMLElement).focus()));
         return made;
       }),
     );
+    page.samplesTogether.disabled = isRunning;
+    page.samplesTogether.ariaPressed = String(this.#together === this.#shown);
+    page.samplesTogether.textContent = `${this.#together.table ? "✓ " : ""}All together, in one map`;
     const nDone = this.#sessions.filter(({ table }) => table !== undefined).length;
     page.samplesAll.disabled = isRunning || nDone === this.#sessions.length;
     page.samplesSave.disabled = isRunning || nDone === 0;
@@ -67,23 +76,23 @@ export class Samples {
   close(): void {
     this.#isClosed = true;
     this.#isRunning = false;
-    for (const session of this.#sessions) session.close();
+    for (const session of [...this.#sessions, this.#together]) session.close();
     page.samples.hidden = true;
   }
 
-  async #show(at: number): Promise<void> {
-    this.session.leave();
-    this.#at = at;
+  async #show(session: Session): Promise<void> {
+    this.#shown.leave();
+    this.#shown = session;
     this.mark();
-    await this.session.show();
+    await session.show();
   }
 
   /** One that cannot be annotated stays on the page with the reason, and the others wait. */
   async #annotateAll(): Promise<void> {
     this.#isRunning = true;
-    for (const [i, session] of this.#sessions.entries()) {
+    for (const session of this.#sessions) {
       if (session.table !== undefined) continue;
-      await this.#show(i);
+      await this.#show(session);
       if (!this.#isRunning) break;
       await this.annotate();
       if (!this.#isRunning || session.table === undefined) break;
@@ -104,4 +113,16 @@ export class Samples {
     }
     save(new Blob([`${tables.join("\n")}\n`], { type: "text/csv" }), "samples.scdiva.csv");
   }
+}
+
+/** Several matrices as one, each by its name. */
+function joined(matrices: Matrix[]): Matrix {
+  const name = `${matrices.length} samples`;
+  return {
+    name,
+    async input(signal) {
+      const opened = await Promise.all(matrices.map(async (matrix) => [matrix.name, await matrix.input(signal)] as const));
+      return { name, samples: Object.fromEntries(opened) as MatrixSamples["samples"] };
+    },
+  };
 }
