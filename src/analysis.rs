@@ -202,9 +202,8 @@ impl Analysis {
         }
         let listener = cell.into_inner();
         let mut results = Results::new(Parts::join(vec![journal])?);
-        let looked = results.look_at_whole(&whole, &mut |stage, progress| {
-            listener.progress(AnalysisStage::Whole(stage), progress)
-        });
+        let mut tell = |stage, progress| listener.progress(AnalysisStage::Whole(stage), progress);
+        let looked = results.look_at_whole(&whole, scdiva, &mut tell).await;
         if let Err(error) = looked {
             unfinished.0 = results.into_parts().into_journals().pop();
             return Err(error);

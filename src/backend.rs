@@ -140,6 +140,9 @@ pub trait Backend {
     /// Rows of one batch at the most: enough to keep this device busy, little enough that a slow one shows progress.
     fn batch_rows(&self) -> usize;
 
+    /// Brings numbers to the device: `[n_rows, n_cols]`, row-major.
+    fn upload(&self, n_rows: usize, n_cols: usize, numbers: &[f32]) -> Result<Self::Tensor>;
+
     /// Reads a tensor back, row-major, after everything before it is done.
     async fn download(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
 
@@ -203,6 +206,11 @@ pub trait Backend {
         n_heads: usize,
         head_size: usize,
     ) -> Result<Self::Tensor>;
+
+    /// Merges `scores` `[n, m]`, those of the candidates `first .. first + m`, into `best` `[n, 2 K]`: in each row the K smallest scores so far, rising,
+    /// of equal ones that of the lower candidate first, then their candidates as f32, hence below 2^24. With `first` 0 nothing is taken from
+    /// `best`; candidates come in rising order. Where there are fewer than K the score is 3e38 and the candidate −1. Of a score that is not a number nothing is said.
+    fn nearest(&self, scores: &Self::Tensor, first: usize, best: &mut Self::Tensor) -> Result<()>;
 
     /// The attention probabilities of one cell with T rows: `[n_heads · T, T]`, row `h T + query`; 0 at unattended keys.
     fn attention_weights(

@@ -8,8 +8,8 @@ use crate::gpu::{Gpu, GpuInfo, GpuOptions, Precision, Tuning};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
 use crate::read::Source;
 use crate::tasks::{
-    self, AnnotateOptions, Annotation, CellBlock, CellLabels, Embedding, Fit, FitOptions, FittedHead, OnProgress, Runner,
-    TissueChoice, TissueDecision,
+    self, AnnotateOptions, Annotation, CellBlock, CellLabels, Embedding, FindNeighbours, Fit, FitOptions, FittedHead,
+    NeighbourOptions, Neighbours, OnProgress, Runner, TissueChoice, TissueDecision,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -515,6 +515,32 @@ impl Runner for ScDiVa {
         self.options.tuning = self.tuning().cloned().or(self.options.tuning.take());
         self.loaded = gpu(Checkpoint::open(&self.files)?, &self.options, true).await?;
         Ok(())
+    }
+}
+
+/// Up to so many cells a GPU compares every pair: a few seconds on a small one. Of more the CPU finds neighbours nearly as well, and sooner.
+const EXACT_ON_GPU: usize = 200_000;
+
+impl FindNeighbours for ScDiVa {
+    async fn find_neighbours(
+        &mut self,
+        values: &[f32],
+        n_cols: usize,
+        empty_cells: &[usize],
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Neighbours> {
+        let options = NeighbourOptions::default();
+        if let Loaded::Gpu(model) = &self.loaded
+            && !model.backend().info().software
+            && values.len() / n_cols.max(1) <= EXACT_ON_GPU
+        {
+            let found = tasks::neighbours_on(model.backend(), values, n_cols, empty_cells, options.k, on_progress).await;
+            // A device that is gone is no reason to lose what it answered before.
+            if !matches!(found, Err(Error::DeviceLost { .. } | Error::Device { .. })) {
+                return found;
+            }
+        }
+        tasks::neighbours(values, n_cols, empty_cells, &options, on_progress)
     }
 }
 

@@ -9,10 +9,13 @@
 mod reference;
 
 use reference::random::Stream;
+use scdiva::backend::Backend;
+use scdiva::cpu::Cpu;
+use scdiva::gpu::{Gpu, GpuOptions};
 use scdiva::model::Prediction;
 use scdiva::tasks::{
     ClusterOptions, Clusters, NeighbourOptions, Neighbours, Progress, UmapOptions, VoteOptions, cluster, neighbours,
-    over_clustering, umap, vote,
+    neighbours_on, over_clustering, umap, vote,
 };
 use scdiva::{Error, Result};
 use std::ops::ControlFlow;
@@ -180,6 +183,34 @@ fn approximate_neighbours_are_nearly_all_of_the_exact_ones() {
     // Uniform noise in 64 dimensions has no parts to find: embeddings, which lie near fewer, are found better.
     let recall = n_same as f64 / (15.0 * 5997.0);
     assert!((0.9..1.0).contains(&recall), "{recall}");
+}
+
+/// Every pair on a device, in several tiles, against every pair by the CPU's own loops.
+#[test]
+fn a_device_finds_the_same_neighbours() {
+    fn check<B: Backend>(backend: &B, n_cells: usize, n_cols: usize) {
+        let (values, _) = cells(n_cells, n_cols);
+        let empty_cells = [0, 7, 2_050, n_cells - 1];
+        let mut n_told = Vec::new();
+        let mut tell = |progress: Progress| {
+            n_told.push(progress.n_done);
+            ControlFlow::Continue(())
+        };
+        let found = pollster::block_on(neighbours_on(backend, &values, n_cols, &empty_cells, 15, &mut tell)).unwrap();
+        let wanted = exact(&values, n_cols, &empty_cells, 15);
+        assert_eq!(found.distances, wanted.distances, "{}", backend.name());
+        assert_eq!(found.cells, wanted.cells, "{}", backend.name());
+        assert!(n_told.is_sorted() && n_told.last() == Some(&n_cells), "{n_told:?}");
+    }
+    check(&Cpu::new(), 2_500, 16);
+    check(&Cpu::new(), 8_300, 4);
+    let gpu = pollster::block_on(Gpu::open(GpuOptions::default())).unwrap();
+    check(&gpu, 2_500, 16);
+    check(&gpu, 2_100, 3);
+    let cancelled = pollster::block_on(neighbours_on(&gpu, &[0.0; 6], 2, &[], 1, &mut |_| ControlFlow::Break(())));
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let none = pollster::block_on(neighbours_on(&gpu, &[0.0; 2], 2, &[], 1, &mut quietly)).unwrap();
+    assert_eq!(none.k, 0);
 }
 
 #[test]

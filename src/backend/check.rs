@@ -154,3 +154,22 @@ pub(crate) fn packed_rows(rows: &PackedRows) -> Result<()> {
     }
     Ok(())
 }
+
+/// The arguments of [`Backend::upload`].
+pub(crate) fn numbers(operation: &'static str, n_rows: usize, n_cols: usize, numbers: &[f32]) -> Result<()> {
+    if n_rows > 0 && n_cols > 0 && n_rows.checked_mul(n_cols) == Some(numbers.len()) {
+        return Ok(());
+    }
+    let problem = format_args!("{}, wanted [{n_rows}, {n_cols}], neither of them 0", numbers.len()).to_string();
+    Err(Error::argument(operation, "numbers", problem))
+}
+
+/// The arguments of [`Backend::nearest`].
+pub(crate) fn nearest(scores: &impl Matrix, first: usize, best: &impl Matrix) -> Result<()> {
+    if best.n_cols() < 2 || !best.n_cols().is_multiple_of(2) {
+        let problem = format_args!("{} columns, wanted scores and as many candidates", best.n_cols()).to_string();
+        return Err(Error::argument("nearest", "best", problem));
+    }
+    shape("nearest", "best", best, scores.n_rows(), best.n_cols())?;
+    range("nearest", "first", &(first..first + scores.n_cols()), 1 << 24)
+}

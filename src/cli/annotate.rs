@@ -257,7 +257,8 @@ impl Annotate {
         let (journal, path) = journal.into_parts();
         let mut results = Results::new(Parts::join(vec![journal])?);
         self.results
-            .write(&mut results, &whole, job.output.as_ref(), job.format, original)?;
+            .write(&mut results, &whole, scdiva, job.output.as_ref(), job.format, original)
+            .await?;
         JournalFile::remove(path);
         said(&mut results, start)
     }

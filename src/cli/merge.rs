@@ -12,6 +12,7 @@ use super::session::{Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
 use scdiva::run::{Journal, Parts, Results};
+use scdiva::tasks::OnCpu;
 use scdiva::{Error, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    pub(super) fn run(self, session: &Session) -> Result<Outcome> {
+    pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         let inputs: Vec<&Path> = self.parts.iter().chain(&self.input).map(PathBuf::as_path).collect();
         let output = OutputPath::check(&self.output, &inputs)?;
         let start = Instant::now();
@@ -90,7 +91,9 @@ impl Merge {
             }
             _ => None,
         };
-        self.results.write(&mut results, &whole, Some(&output), format, original)?;
+        self.results
+            .write(&mut results, &whole, &mut OnCpu, Some(&output), format, original)
+            .await?;
         annotate::said(&mut results, start)
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Annotate(command) => command.run(&session).await,
             Command::Embed(command) => command.run(&session).await,
             Command::Fit(command) => command.run(&session).await,
-            Command::Merge(command) => command.run(&session),
+            Command::Merge(command) => command.run(&session).await,
             Command::Forward(command) => command.run(&session).await,
             Command::Info(command) => command.run(&session).await,
             Command::Inspect(command) => command.run(&session),

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use scdiva::cells::CellMatrix;
 use scdiva::run::{Columns, Groups, Results, Stage, WholeOptions};
-use scdiva::tasks::Progress;
+use scdiva::tasks::{FindNeighbours, Progress};
 use scdiva::write::TableWriter;
 use scdiva::write::csv::CsvTable;
 use scdiva::write::parquet::ParquetTable;
@@ -154,20 +154,22 @@ impl ResultArgs {
         })
     }
 
-    /// Writes a complete run, to stdout without an `output`.
+    /// Writes a complete run, with the neighbours that `finder` finds, to stdout without an `output`.
     ///
     /// # Errors
     /// [`Error::Io`] and what the results themselves say.
-    pub(super) fn write(
+    pub(super) async fn write(
         &self,
         results: &mut Results<File>,
         whole: &WholeOptions,
+        finder: &mut impl FindNeighbours,
         output: Option<&OutputPath>,
         format: Format,
         original: Option<Original<'_>>,
     ) -> Result<()> {
         let mut bars = StageBars::default();
-        results.look_at_whole(whole, &mut |stage, progress| bars.show(stage, progress))?;
+        let mut show = |stage, progress| bars.show(stage, progress);
+        results.look_at_whole(whole, finder, &mut show).await?;
         drop(bars);
         let which = match format {
             Format::Csv | Format::Tsv if !self.all_columns => Columns::Short,

@@ -2,7 +2,7 @@
 
 use super::attention::{self, Heads, Shape, Side};
 use super::linear::{Finish, Linear};
-use super::{Batch, Cpu, Tensor, Weight, rows};
+use super::{Batch, Cpu, Tensor, Weight, nearest, rows};
 use crate::backend::{Backend, CellRows, Columns, Epilogue, Matrix, PackedRows, Queries, ReadRows, check};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -84,6 +84,13 @@ impl Backend for Cpu {
         2_560
     }
 
+    fn upload(&self, n_rows: usize, n_cols: usize, numbers: &[f32]) -> Result<Tensor> {
+        check::numbers("upload", n_rows, n_cols, numbers)?;
+        let mut tensor = self.stale(n_rows, n_cols);
+        tensor.numbers_mut().copy_from_slice(numbers);
+        Ok(tensor)
+    }
+
     async fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
         Ok(x.numbers().to_vec())
     }
@@ -156,6 +163,15 @@ impl Backend for Cpu {
         out.numbers_mut()
             .copy_from_slice(&x.numbers()[rows.start * x.n_cols()..rows.end * x.n_cols()]);
         Ok(out)
+    }
+
+    fn nearest(&self, scores: &Tensor, first: usize, best: &mut Tensor) -> Result<()> {
+        check::nearest(scores, first, best)?;
+        let (n_scores, n_cols) = (scores.n_cols(), best.n_cols());
+        rows::for_each_row(best.numbers_mut(), n_cols, |row, best| {
+            nearest::merge(&scores.numbers()[row * n_scores..(row + 1) * n_scores], first, best);
+        });
+        Ok(())
     }
 
     fn layer_norm_relu(&self, x: &Tensor, weight: &Weight, bias: &Weight, eps: f32) -> Result<Tensor> {

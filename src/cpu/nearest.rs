@@ -23,7 +23,7 @@ pub(crate) struct Points<'a> {
 
 impl Points<'_> {
     /// The rows `ids`, less the centre, one after another.
-    fn gather(self, ids: &[u32], rows: &mut Vec<f32>) {
+    pub(crate) fn gather(self, ids: &[u32], rows: &mut Vec<f32>) {
         rows.clear();
         for &id in ids {
             let row = &self.values[id as usize * self.n_cols..][..self.n_cols];
@@ -174,4 +174,26 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// No candidate, where an operation says so in f32.
+pub(super) const NO_SCORE: f32 = 3.0e38;
+
+/// Merges the scores of candidates from `first` on into the best so far: `best` has their scores, then they themselves as f32.
+#[expect(clippy::cast_precision_loss, reason = "candidates are below 2^24")]
+pub(super) fn merge(scores: &[f32], first: usize, best: &mut [f32]) {
+    let (values, ids) = best.split_at_mut(best.len() / 2);
+    if first == 0 {
+        values.fill(NO_SCORE);
+        ids.fill(-1.0);
+    }
+    let last = values.len() - 1;
+    for (candidate, &score) in (first..).zip(scores) {
+        if score < values[last] {
+            let at = values.partition_point(|&other| other <= score);
+            values.copy_within(at..last, at + 1);
+            ids.copy_within(at..last, at + 1);
+            (values[at], ids[at]) = (score, candidate as f32);
+        }
+    }
 }

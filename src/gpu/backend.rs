@@ -74,7 +74,7 @@ impl Gpu {
         })
     }
 
-    fn upload(&self, bytes: &[u8]) -> Buffer {
+    fn bytes(&self, bytes: &[u8]) -> Buffer {
         let buffer = self.buffer(bytes.len());
         self.write(&buffer, 0, bytes);
         buffer
@@ -121,13 +121,13 @@ impl Backend for Gpu {
             n_tiles: tiles.len() / 4,
             max_gene_id: rows.gene_ids.iter().copied().max().unwrap_or(0),
             max_position: rows.positions.iter().copied().max().unwrap_or(0),
-            gene_ids: self.upload(bytemuck::cast_slice(&rows.gene_ids)),
-            values: self.upload(bytemuck::cast_slice(&rows.values)),
-            masked: self.upload(bytemuck::cast_slice(&rows.masked)),
-            positions: self.upload(bytemuck::cast_slice(&rows.positions)),
-            cell_rows: self.upload(bytemuck::cast_slice(&cells)),
-            tiles: self.upload(bytemuck::cast_slice(&tiles)),
-            latent_tiles: self.upload(bytemuck::cast_slice(&latent_tiles)),
+            gene_ids: self.bytes(bytemuck::cast_slice(&rows.gene_ids)),
+            values: self.bytes(bytemuck::cast_slice(&rows.values)),
+            masked: self.bytes(bytemuck::cast_slice(&rows.masked)),
+            positions: self.bytes(bytemuck::cast_slice(&rows.positions)),
+            cell_rows: self.bytes(bytemuck::cast_slice(&cells)),
+            tiles: self.bytes(bytemuck::cast_slice(&tiles)),
+            latent_tiles: self.bytes(bytemuck::cast_slice(&latent_tiles)),
             cells: rows.cells.clone(),
         })
     }
@@ -139,6 +139,14 @@ impl Backend for Gpu {
 
     fn batch_rows(&self) -> usize {
         if self.info().software { 2_048 } else { 8_192 }
+    }
+
+    fn upload(&self, n_rows: usize, n_cols: usize, numbers: &[f32]) -> Result<Tensor> {
+        self.check_alive()?;
+        check::numbers("upload", n_rows, n_cols, numbers)?;
+        let tensor = self.tensor(n_rows, n_cols)?;
+        self.write(&tensor.buffer, 0, bytemuck::cast_slice(numbers));
+        Ok(tensor)
     }
 
     async fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
@@ -236,6 +244,11 @@ impl Backend for Gpu {
         check::columns("attention", "k", &k, batch.n_rows, n_heads * head_size)?;
         check::columns("attention", "v", &v, batch.n_rows, n_heads * head_size)?;
         kernels::attention::launch(self, &q, &k, &v, batch, queries, n_heads, head_size)
+    }
+
+    fn nearest(&self, scores: &Tensor, first: usize, best: &mut Tensor) -> Result<()> {
+        check::nearest(scores, first, best)?;
+        kernels::nearest::launch(self, scores, first, best)
     }
 
     fn attention_weights(

@@ -5,7 +5,7 @@ use crate::cells::{CellColumn, CellMatrix};
 use crate::error::{Error, Result};
 use crate::model::Prediction;
 use crate::tasks::{
-    ClusterOptions, NeighbourOptions, Progress, UmapOptions, VoteOptions, check_min_probability, cluster, neighbours, umap, vote,
+    ClusterOptions, FindNeighbours, Progress, UmapOptions, VoteOptions, check_min_probability, cluster, umap, vote,
 };
 use std::io::{Read, Seek, Write};
 use std::ops::ControlFlow;
@@ -76,12 +76,17 @@ pub enum Stage {
 pub type OnStage<'a> = dyn FnMut(Stage, Progress) -> ControlFlow<()> + 'a;
 
 impl<F: Read + Write + Seek> Results<F> {
-    /// Looks at all cells together; the results then have columns `cluster`, `voted_label`, `vote_share`, and `umap_1`, `umap_2`.
+    /// Looks at all cells together, with the neighbours that `finder` finds; the results then have columns `cluster`, `voted_label`, `vote_share`, and `umap_1`, `umap_2`.
     ///
     /// # Errors
     /// [`Error::Argument`] when the run did not keep its embeddings, or groups are not of its cells; [`Error::Cancelled`]; what
     /// [`super::Journal::read`] says.
-    pub fn look_at_whole(&mut self, options: &WholeOptions, on_stage: &mut OnStage<'_>) -> Result<()> {
+    pub async fn look_at_whole(
+        &mut self,
+        options: &WholeOptions,
+        finder: &mut impl FindNeighbours,
+        on_stage: &mut OnStage<'_>,
+    ) -> Result<()> {
         let clusters = matches!(options.groups, Some(Groups::Clusters));
         if options.groups.is_none() && !options.umap {
             return Ok(());
@@ -106,13 +111,7 @@ impl<F: Read + Write + Seek> Results<F> {
         })?;
         let near = if clusters || options.umap {
             let mut tell = |progress| on_stage(Stage::Neighbours, progress);
-            Some(neighbours(
-                &embedding,
-                n_cols,
-                &empty_cells,
-                &NeighbourOptions::default(),
-                &mut tell,
-            )?)
+            Some(finder.find_neighbours(&embedding, n_cols, &empty_cells, &mut tell).await?)
         } else {
             None
         };

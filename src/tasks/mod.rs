@@ -18,7 +18,7 @@ pub use cluster::{ClusterOptions, Clusters, cluster, over_clustering};
 pub use embed::Embedding;
 pub use fit_head::{CellLabels, FitOptions, FitReport, FittedHead, LEAST_CELLS, TypeReport};
 pub use markers::{GroupSums, Marker};
-pub use neighbours::{NeighbourOptions, Neighbours, neighbours};
+pub use neighbours::{FindNeighbours, NeighbourOptions, Neighbours, OnCpu, neighbours, neighbours_on};
 pub use tissue::{MOST_OUTSIDE, TissueChoice, TissueDecision};
 pub use umap::{UmapOptions, umap};
 pub use vote::{GroupVote, VoteOptions, Votes, vote};

@@ -4,12 +4,15 @@
 //! (the label of most neighbours is the right one for 0.814 of the cells of six labelled sets with either).
 
 mod inverted_lists;
+mod on_device;
 
 use super::{OnProgress, share, tell};
 use crate::cpu::nearest::{Candidate, Candidates, Points};
 use crate::error::{Error, Result};
 use crate::parallel::prelude::*;
 use inverted_lists::InvertedLists;
+
+pub use on_device::neighbours_on;
 
 /// How neighbours are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,14 @@ impl Neighbours {
 }
 
 impl Neighbours {
+    fn none(n_cells: usize, k: usize) -> Self {
+        Self {
+            k,
+            cells: vec![Self::NONE; n_cells * k],
+            distances: vec![f32::INFINITY; n_cells * k],
+        }
+    }
+
     /// Refuses neighbours that somebody made and that cannot be.
     pub(super) fn check(&self, operation: &'static str) -> Result<()> {
         let n_cells = self.n_cells();
@@ -85,6 +96,38 @@ impl Neighbours {
             return Ok(());
         };
         Err(Error::argument(operation, "neighbours", problem))
+    }
+}
+
+/// Who finds neighbours: [`OnCpu`], or a [`crate::ScDiVa`], which may have a faster device.
+#[expect(async_fn_in_trait, reason = "used with static dispatch only")]
+pub trait FindNeighbours {
+    /// As [`neighbours`] does with the default options.
+    ///
+    /// # Errors
+    /// What [`neighbours`] says.
+    async fn find_neighbours(
+        &mut self,
+        values: &[f32],
+        n_cols: usize,
+        empty_cells: &[usize],
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Neighbours>;
+}
+
+/// [`neighbours`].
+#[derive(Debug, Clone, Copy)]
+pub struct OnCpu;
+
+impl FindNeighbours for OnCpu {
+    async fn find_neighbours(
+        &mut self,
+        values: &[f32],
+        n_cols: usize,
+        empty_cells: &[usize],
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<Neighbours> {
+        neighbours(values, n_cols, empty_cells, &NeighbourOptions::default(), on_progress)
     }
 }
 
@@ -132,11 +175,7 @@ pub fn neighbours(
     }
     let n_cells = values.len() / n_cols;
     let k = options.k.min(ids.len().saturating_sub(1));
-    let mut found = Neighbours {
-        k,
-        cells: vec![Neighbours::NONE; n_cells * k],
-        distances: vec![f32::INFINITY; n_cells * k],
-    };
+    let mut found = Neighbours::none(n_cells, k);
     tell(on_progress, 0, n_cells)?;
     if k == 0 {
         return Ok(found);

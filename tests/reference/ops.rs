@@ -76,6 +76,18 @@ pub fn rows(x: &Mat, rows: Range<usize>) -> Mat {
     x.pick(rows)
 }
 
+/// The `n_best` smallest of each row of scores and which they are, the earlier of equal ones first.
+pub fn nearest(scores: &Mat, n_best: usize) -> Mat {
+    scores.map_rows(2 * n_best, |_, row| {
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by(|&a, &b| row[a].total_cmp(&row[b]).then(a.cmp(&b)));
+        let place = |i: usize| order.get(i).copied();
+        let best = (0..n_best).map(|i| place(i).map_or(f64::from(3.0e38_f32), |place| row[place]));
+        best.chain((0..n_best).map(|i| place(i).map_or(-1.0, |place| place as f64)))
+            .collect()
+    })
+}
+
 pub fn layer_norm(x: &Mat, weight: &Mat, bias: &Mat, eps: f64) -> Mat {
     x.map_rows(x.n_cols, |_, row| {
         let n = row.len() as f64;

@@ -26,6 +26,7 @@ pub fn check_all<B: Backend>(backend: &B) {
     linear_epilogues(backend);
     attention(backend);
     attention_weights(backend);
+    nearest(backend);
     refusals(backend);
 }
 
@@ -142,14 +143,10 @@ impl<'a, B: Backend> Bench<'a, B> {
         self.tensor_of(n_rows, n_cols, &self.numbers(n_rows * n_cols, scale))
     }
 
-    /// A backend has no upload of activations, so they come in as an embedding table, a row each, added to zeros.
     fn tensor_of(&self, n_rows: usize, n_cols: usize, numbers: &[f32]) -> Both<B::Tensor> {
-        let table = self.weight_of(n_rows, n_cols, numbers);
-        let mut rows = self.packed(&[(n_rows, n_rows)]);
-        rows.gene_ids = (0..n_rows as u32).collect();
         Both {
-            device: self.embedded(&rows, &table.device),
-            mat: table.mat,
+            device: self.backend.upload(n_rows, n_cols, numbers).unwrap(),
+            mat: Mat::from_f32(n_rows, n_cols, numbers),
         }
     }
 
@@ -852,6 +849,38 @@ pub fn attention_weights<B: Backend>(backend: &B) {
     bench.finish();
 }
 
+/// `nearest`: in one piece and in several, with equal scores, with fewer candidates than are kept.
+pub fn nearest<B: Backend>(backend: &B) {
+    let bench = Bench::new(backend, "nearest");
+    for (n_rows, n_scores, n_best, n_pieces) in [
+        (1, 1, 1, 1),
+        (5, 3, 8, 1),
+        (70, 300, 24, 1),
+        (130, 1000, 24, 7),
+        (64, 257, 1, 3),
+        (3, 40, 40, 40),
+    ] {
+        let shape = format!("[{n_rows}, {n_scores}] in {n_pieces} pieces, {n_best} kept");
+        // Of a few values only, so that many are equal.
+        let numbers = bench.numbers(n_rows * n_scores, 1.0);
+        let numbers: Vec<f32> = numbers.iter().map(|x| (x * 20.0).round() / 4.0).collect();
+        let wanted = ops::nearest(&Mat::from_f32(n_rows, n_scores, &numbers), n_best);
+        let mut best = bench
+            .tensor_of(n_rows, 2 * n_best, &vec![f32::NAN; n_rows * 2 * n_best])
+            .device;
+        let piece = n_scores.div_ceil(n_pieces);
+        let mut done = Ok(());
+        for first in (0..n_scores).step_by(piece) {
+            let end = n_scores.min(first + piece);
+            let of_row = numbers.chunks_exact(n_scores).flat_map(|row| row[first..end].to_vec());
+            let scores = bench.tensor_of(n_rows, end - first, &of_row.collect::<Vec<_>>()).device;
+            done = done.and_then(|()| backend.nearest(&scores, first, &mut best));
+        }
+        bench.close_in_place("nearest", &shape, best, done, &wanted, 0.0);
+    }
+    bench.finish();
+}
+
 /// Shapes that do not fit are refused as arguments, before anything runs.
 pub fn refusals<B: Backend>(backend: &B) {
     let bench = Bench::new(backend, "refusals");
@@ -902,6 +931,20 @@ pub fn refusals<B: Backend>(backend: &B) {
         b.set_latent_rows(&mut y, batch, &bench.tensor(2, 7, 1.0).device),
     );
     bench.refuses("latent_rows: another batch", b.latent_rows(&x, other));
+    bench.refuses("upload: a number too few", b.upload(2, 3, &[0.0; 5]));
+    bench.refuses("upload: no rows", b.upload(0, 3, &[]));
+    bench.refuses(
+        "nearest: another number of rows",
+        b.nearest(&x, 0, &mut bench.tensor(7, 8, 1.0).device),
+    );
+    bench.refuses(
+        "nearest: no room for candidates",
+        b.nearest(&x, 0, &mut bench.tensor(8, 7, 1.0).device),
+    );
+    bench.refuses(
+        "nearest: candidates beyond f32",
+        b.nearest(&x, 1 << 24, &mut bench.tensor(8, 8, 1.0).device),
+    );
     bench.refuses("rows: past the end", b.rows(&x, 3..9));
     #[expect(clippy::reversed_empty_ranges, reason = "this is what must be refused")]
     let backwards = 5..3;

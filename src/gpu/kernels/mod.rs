@@ -9,6 +9,7 @@ pub(super) mod latent_rows;
 pub(super) mod layer_norm_relu;
 pub(super) mod linear;
 pub(super) mod mask_rows;
+pub(super) mod nearest;
 pub(super) mod rms_norm;
 pub(super) mod rows;
 pub(super) mod set_latent_rows;
@@ -37,6 +38,7 @@ const ONE_OF_A_KIND: &[&Kernel] = &[
     &latent_rows::KERNEL,
     &layer_norm_relu::KERNEL,
     &mask_rows::KERNEL,
+    &nearest::KERNEL,
     &rms_norm::KERNEL,
     &rows::KERNEL,
     &set_latent_rows::KERNEL,
