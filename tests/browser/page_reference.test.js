@@ -1,11 +1,13 @@
 // A labelled file teaches the model its own types, in the page.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { demo } from "../../pkg/test/command.js";
 import { launch, open, picture, serve } from "./browser.js";
-import { annotate, findings, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+import { annotate, drop, findings, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
 let server;
 let browser;
@@ -50,7 +52,9 @@ test("types of a file's own are learned, used, and their head is saved and opene
   await other.page.setInputFiles("#head-file", { name: "broken.safetensors", mimeType: "", buffer: buffer.subarray(0, 100) });
   await other.page.waitForFunction(() => /broken/.test(document.querySelector("#model-status").textContent) && !/^Opening/.test(document.querySelector("#model-status").textContent), null, WAIT);
   assert.equal(await other.page.inputValue("#head"), "");
-  await other.page.setInputFiles("#head-file", { name: head.name, mimeType: "", buffer });
+  const folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+  await writeFile(join(folder, head.name), buffer);
+  await drop(other.page, join(folder, head.name));
   await other.page.waitForFunction(() => /The head simulated_from is chosen/.test(document.querySelector("#model-status").textContent), null, WAIT);
   await picture(other.page, "head-opened");
   await other.page.click("#model-short");
@@ -66,4 +70,5 @@ test("types of a file's own are learned, used, and their head is saved and opene
   assert.deepEqual((await savedTable(other.page)).rows, rows);
   assert.deepEqual(other.problems, []);
   await other.close();
+  await rm(folder, { recursive: true });
 });

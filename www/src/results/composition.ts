@@ -37,7 +37,9 @@ export function compositionPanel(view: View): HTMLElement | false {
   return panel("composition", "Composition", h("div", { className: "controls" }, h("label", {}, "By ", by)), content);
 }
 
-const [LEFT, WIDTH, BAR] = [170, 520, 22];
+const [WIDTH, BAR] = [520, 22];
+/** Letters of a name that are shown, and the width of one. */
+const [LETTERS, LETTER] = [40, 7];
 
 async function barsFigure(view: View, name: string): Promise<Figure> {
   const column = await view.study.column(name);
@@ -51,16 +53,18 @@ async function barsFigure(view: View, name: string): Promise<Figure> {
   const totals = column.categories.map((_, i) => counts.subarray(i * n, (i + 1) * n).reduce((a, b) => a + b, 0));
   const bars = [...totals.keys()].filter((i) => totals[i]).slice(0, N_BARS);
   const types = ranked(groups, study.answers.labels.length);
+  const longest = Math.max(0, ...bars.map((i) => Math.min(LETTERS, (column.categories[i] as string).length)));
+  const left = 24 + LETTER * longest;
   const keyLines = Math.ceil(types.length / 4);
-  const [width, height] = [LEFT + WIDTH + 70, 12 + BAR * bars.length + 24 + 20 * keyLines];
+  const [width, height] = [left + WIDTH + 70, 12 + BAR * bars.length + 24 + 20 * keyLines];
   const draw = (theme: Theme) => {
     const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT, "font-size": 12, fill: theme.text });
     svg.append(s("rect", { width, height, fill: theme.ground }));
     bars.forEach((value, line) => {
       const y = 8 + BAR * line;
       const category = column.categories[value] as string;
-      svg.append(s("text", { x: LEFT - 10, y: y + 13, "text-anchor": "end" }, clipped(category)));
-      let x = LEFT;
+      svg.append(s("text", { x: left - 10, y: y + 13, "text-anchor": "end" }, clipped(category)));
+      let x = left;
       for (const type of types) {
         const share = (counts[value * n + type] as number) / (totals[value] as number);
         if (share === 0) continue;
@@ -69,10 +73,10 @@ async function barsFigure(view: View, name: string): Promise<Figure> {
         svg.append(piece);
         x += share * WIDTH;
       }
-      svg.append(s("text", { x: LEFT + WIDTH + 8, y: y + 13, fill: theme.quiet }, count(totals[value] as number)));
+      svg.append(s("text", { x: left + WIDTH + 8, y: y + 13, fill: theme.quiet }, count(totals[value] as number)));
     });
     types.forEach((type, i) => {
-      const [x, y] = [LEFT + (i % 4) * 140, 8 + BAR * bars.length + 24 + 20 * Math.floor(i / 4)];
+      const [x, y] = [left + (i % 4) * 140, 8 + BAR * bars.length + 24 + 20 * Math.floor(i / 4)];
       svg.append(s("rect", { x, y: y - 9, width: 10, height: 10, rx: 2, fill: groups.colours[type] as string }), s("text", { x: x + 15, y }, groups.names[type]));
     });
     return svg;
@@ -80,4 +84,4 @@ async function barsFigure(view: View, name: string): Promise<Figure> {
   return { name: `${study.stem}.composition`, says: `Share of each cell type by ${name}`, draw };
 }
 
-const clipped = (text: string): string => (text.length > 24 ? `${text.slice(0, 23)}…` : text);
+const clipped = (text: string): string => (text.length > LETTERS ? `${text.slice(0, LETTERS - 1)}…` : text);
