@@ -16,6 +16,7 @@ struct Params {
     v_first_col: u32,
     v_n_cols: u32,
     out_n_cols: u32,
+    out_first_col: u32, // of the first head
 }
 
 // Whether a block has more than 32 columns; narrow heads skip the second half of the work.
@@ -189,7 +190,7 @@ fn attention(
     var parts_b = array<vec4<f32>, 4>(out0b / total.x, out1b / total.y, out2b / total.z, out3b / total.w);
     for (var i = 0u; i < 4u; i += 1u) {
         if query + i < n_queries {
-            let to = (first_query + query + i) * params.out_n_cols + head_col + block_col;
+            let to = (first_query + query + i) * params.out_n_cols + params.out_first_col + head_col + block_col;
             for (var j = 0u; j < 4u; j += 1u) {
                 let col = lane * 4u + j;
                 if col < n_block_cols {

@@ -70,7 +70,7 @@ fn attention_broadcast(
     let k_start = (tile.z * params.k_n_cols + params.k_first_col + head_col) / 4u;
     let v_start = (tile.z * params.v_n_cols + params.v_first_col + head_col) / 4u;
     let q_start = (tile.x * params.q_n_cols + params.q_first_col + head_col) / 4u;
-    let out_start = (tile.x * params.out_n_cols + head_col) / 4u;
+    let out_start = (tile.x * params.out_n_cols + params.out_first_col + head_col) / 4u;
     // Queries past the end are read as the last one, and not written.
     let first = thread * 4u;
     let q0_start = q_start + min(first + 0u, tile.y - 1u) * (params.q_n_cols / 4u);

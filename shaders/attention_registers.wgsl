@@ -71,7 +71,7 @@ fn attention_registers(
     let out_step = params.out_n_cols / 4u;
     let k_start = (tile.z * params.k_n_cols + params.k_first_col + head_col) / 4u;
     let v_start = (tile.z * params.v_n_cols + params.v_first_col + head_col) / 4u;
-    let out_start = ((tile.x + first) * params.out_n_cols + head_col) / 4u;
+    let out_start = ((tile.x + first) * params.out_n_cols + params.out_first_col + head_col) / 4u;
     let q_start = ((tile.x + first) * params.q_n_cols + params.q_first_col + head_col) / 4u;
     // Queries past the end are read as the last one, and not written.
     let q0_start = q_start + min(0u, n_queries - 1u) * (params.q_n_cols / 4u);

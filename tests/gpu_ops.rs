@@ -18,10 +18,19 @@ fn gpu_operations_agree_with_the_reference() {
 }
 
 #[test]
-fn a_product_that_takes_several_dispatches_agrees_with_the_reference() {
+fn what_takes_several_dispatches_agrees_with_the_reference() {
     let gpu = open(GpuOptions::default());
     let n = support::ops::large_linear(&gpu, || gpu.counters().n_dispatches);
     assert_eq!(n > 1, gpu.info().software, "{n} dispatches on {}", gpu.info().adapter);
+    // Whichever kernel it is.
+    for attention in [None, Some(AttentionKernel::Tile32)] {
+        let gpu = open(GpuOptions {
+            attention,
+            ..GpuOptions::default()
+        });
+        let n = support::ops::large_attention(&gpu, || gpu.counters().n_dispatches);
+        assert_eq!(n > 1, gpu.info().software, "{n} dispatches on {}", gpu.info().adapter);
+    }
 }
 
 /// Every kernel of `linear` that the adapter can run, whichever it would choose, with weights as f32 and as f16.

@@ -12,6 +12,7 @@ struct Params {
     v_first_col: u32,
     v_n_cols: u32,
     out_n_cols: u32,
+    out_first_col: u32, // of the first head
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -814,6 +814,33 @@ pub fn attention<B: Backend>(backend: &B) {
     bench.finish();
 }
 
+/// An attention of 0.64 GFLOP, which a slow adapter takes in several dispatches; how many there were.
+pub fn large_attention<B: Backend>(backend: &B, n_dispatches: impl Fn() -> u64) -> u64 {
+    let bench = Bench::new(backend, "large attention");
+    let (n_heads, head_size, n) = (6, 32, 900);
+    let d = n_heads * head_size;
+    let batch = bench.batch(&[(n, n)]);
+    let qkv = bench.tensor(n, 3 * d, (2.0 * 3.0_f64).sqrt());
+    bench.poison(n, d);
+    let (q, k, v) = (columns(&qkv.device, 0), columns(&qkv.device, d), columns(&qkv.device, 2 * d));
+    let before = n_dispatches();
+    let got = backend.attention(q, k, v, &batch.device, Queries::AllRows, n_heads, head_size);
+    let n_taken = n_dispatches() - before;
+    let parts = |first: usize| (&qkv.mat, first);
+    let wanted = ops::attention(
+        parts(0),
+        parts(d),
+        parts(2 * d),
+        &batch.rows,
+        Queries::AllRows,
+        n_heads,
+        head_size,
+    );
+    bench.close("attention", "6 heads of 32, a cell of 900 rows", got, &wanted, TOLERANCE);
+    bench.finish();
+    n_taken
+}
+
 /// `attention_weights`.
 pub fn attention_weights<B: Backend>(backend: &B) {
     let bench = Bench::new(backend, "attention weights");
