@@ -76,7 +76,7 @@ class StageConfig:
     teacher_weight: float = 0.0  # annotation: weight of the teacher's answers in the loss
     label_weight: float = 1.0  # and of the labels
     gene_efficiency: float = 0.0  # at most this sd of the log of what a platform sees of a gene, drawn anew for every cell
-    wild_efficiency: float = 0.0  # of every second cell, on top: no platform is like that, but the teacher has an answer to it too
+    wild_efficiency: float = 0.0  # of every second cell, on top: the teacher has an answer to any cell
     runs: int = 1  # trainings from the same start, each on batches of its own; their averages are averaged
 
 

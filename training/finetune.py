@@ -140,7 +140,7 @@ def label_loss(logits: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def teacher_loss(logits: Tensor, taught: Tensor, blood: Tensor, temperature: float) -> Tensor:
-    """How far the answers are from the teacher's: Kullback-Leibler divergence at a temperature, of all labels and of blood's alone."""
+    """Kullback-Leibler divergence from the teacher's answers at a temperature, of all labels and of blood's alone."""
 
     def divergence(mine: Tensor, wanted: Tensor) -> Tensor:
         mine, wanted = F.log_softmax(mine / temperature, 1), F.log_softmax(wanted / temperature, 1)

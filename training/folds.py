@@ -44,8 +44,8 @@ def _path(run: Path, fold: FoldConfig) -> Path:
 
 
 def folds(config: Config, data: Path, run: Path) -> None:
-    """Write `run/folds/NAME.npz` for every fold that is not there yet. Each is one training of two thirds of the steps without layers
-    and a third of those with them; the model itself averages several.
+    """Write `run/folds/NAME.npz` for every fold that is not there yet. Each is one training, of two thirds of the steps without
+    layers and a third of those with them; the model itself averages several.
 
     The encoder that they start from was pretrained without labels on all sets, those that are left out here included.
     """

@@ -1,9 +1,9 @@
 """The teacher: regressions on whole cells, whose answers the network learns to give of any part of a cell.
 
-A linear model over cosine-like features (a cell's token values, square root taken, scaled to one length) answers other laboratories'
-cells as well as networks do that learn from labels alone, and its logits say of each cell how much every label is meant, where a label
-says one thing of all cells of its kind. Three are fitted and averaged: on cells as they were measured, on augmented copies, and on both
-with the cells of labelled blood counted twice.
+A linear model over a cell's token values (their roots, scaled to one length) answers other laboratories' cells as well as
+networks do that learn from labels alone. Its logits say of each cell how much every label is meant, where a label says one thing
+of all cells of its kind. Three are fitted and averaged: on cells as they were measured, on augmented copies, and on both with the
+cells of labelled blood counted twice.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Teacher:
     def plant(self, embedding: Tensor, strength: float) -> None:
         """Write the weights into the first columns of a gene embedding [V, D], at `strength` times its spread.
 
-        The mean of a cell's tokens then holds what the teacher says of it, in a form that the network has only to pass on: what takes
-        5,000 steps to learn takes 1,000.
+        The mean of a cell's tokens then holds what the teacher says of it, in a form that the network has only to pass on: what
+        takes 5,000 steps to learn takes 1,000.
         """
         genes = slice(FIRST_GENE, -N_CLOSING)
         weight = self.weight - self.weight.mean(1, keepdim=True)
@@ -52,7 +52,7 @@ class Teacher:
 
 @dataclass
 class _Part:
-    """Cells to learn from. Shapes: features CSR [n_cells, n_genes]; allowed [n_cells, n_labels]; weight [n_cells], summing to 1."""
+    """Cells to learn from. Shapes: features CSR [n_cells, n_genes]; allowed [n_cells, n_labels]; weight [n_cells], of sum 1."""
 
     features: sp.csr_matrix
     allowed: np.ndarray
@@ -124,7 +124,7 @@ def _features(cells: list[tuple[np.ndarray, np.ndarray]], n_genes: int) -> sp.cs
 
 
 def _fit(config: Config, parts: list[_Part]) -> tuple[Tensor, Tensor]:
-    """Multinomial regression with an L2 penalty; a cell of several allowed labels asks that they have the probability together."""
+    """Multinomial regression with an L2 penalty; several allowed labels of a cell are to have the probability together."""
     matrix = sp.vstack([part.features for part in parts]).tocsr()
     features, transposed = _tensor(matrix), _tensor(matrix.T.tocsr())
     allowed = torch.from_numpy(np.concatenate([part.allowed for part in parts]))

@@ -9,7 +9,7 @@ import { codeIs } from "./code.js";
 import { annotateNatively, demo, inspectNatively } from "./command.js";
 import { assertSame, parse } from "./csv.js";
 import { golden } from "./golden.js";
-import { triplet, zarr } from "./several.js";
+import { table, triplet, zarr } from "./several.js";
 
 let scdiva;
 before(async () => (scdiva = await ScDiVa.load()));
@@ -67,6 +67,23 @@ for (const [kind, files] of Object.entries({ "a 10x triplet": triplet(...small),
     assertSame(parse(await (await scdiva.annotate({ name: "small", files: inputs[0] })).csv.text()), annotateNatively(folder));
   });
 }
+
+test("samples are one matrix: of several files, as bytes, as a path", async () => {
+  const first = { name: "run7", files: Object.fromEntries(Object.entries(triplet(...small)).map(([name, content]) => [name, Buffer.from(content)])) };
+  const study = { name: "study", samples: { first, second: table(3), demo } };
+  const found = await scdiva.inspect(study);
+  const nDemo = (await scdiva.inspect(demo)).nCells;
+  assert.deepEqual([found.file, found.nCells, found.problem], ["study", 2 + 3 + nDemo, null]);
+  assert.ok(found.cellColumns.some(({ name, nCategories }) => name === "sample" && nCategories === 3));
+  assert.ok(found.notes.includes(`cells of each sample: first 2, second 3, demo ${nDemo}`), found.notes.join("; "));
+  const together = await scdiva.annotate(study, { tissue: "blood" });
+  assert.deepEqual(together.cells.slice(0, 3), ["a-first", "b-first", "c0-second"]);
+  const alone = await scdiva.annotate(table(3), { tissue: "blood" });
+  assert.deepEqual([...together.label.slice(2, 5)], [...alone.label]);
+  assert.deepEqual([...together.probability.slice(2, 5)], [...alone.probability]);
+  await assert.rejects(scdiva.inspect({ name: "study", samples: {} }), codeIs("argument", /study: no samples/));
+  await assert.rejects(scdiva.inspect({ name: "study", samples: { first, second: { name: "x", files: {} } } }), codeIs("argument", /x: no files/));
+});
 
 test("several files that are not one matrix are an error that says what is there", async () => {
   const { "barcodes.tsv": _, ...incomplete } = triplet(...small);
