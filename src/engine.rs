@@ -518,8 +518,9 @@ impl Runner for ScDiVa {
     }
 }
 
-/// Up to so many cells a GPU compares every pair: a few seconds on a small one. Of more the CPU finds neighbours nearly as well, and sooner.
-const EXACT_ON_GPU: usize = 200_000;
+/// Up to so many cells a GPU compares every pair: by its arithmetic (2.6 TFLOP) some seconds on a small one; not measured yet. Of more the CPU finds
+/// neighbours nearly as well.
+const EXACT_ON_GPU: usize = 100_000;
 
 impl FindNeighbours for ScDiVa {
     async fn find_neighbours(
@@ -529,16 +530,17 @@ impl FindNeighbours for ScDiVa {
         empty_cells: &[usize],
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Neighbours> {
-        let options = NeighbourOptions::default();
+        let mut options = NeighbourOptions::default();
         if let Loaded::Gpu(model) = &self.loaded
             && !model.backend().info().software
             && values.len() / n_cols.max(1) <= EXACT_ON_GPU
         {
             let found = tasks::neighbours_on(model.backend(), values, n_cols, empty_cells, options.k, on_progress).await;
-            // A device that is gone is no reason to lose what it answered before.
+            // A device that is gone is no reason to lose what it answered before; the answer stays the one that it would have given.
             if !matches!(found, Err(Error::DeviceLost { .. } | Error::Device { .. })) {
                 return found;
             }
+            options.exact_up_to = EXACT_ON_GPU;
         }
         tasks::neighbours(values, n_cols, empty_cells, &options, on_progress)
     }

@@ -14,7 +14,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("cpu", &["error", "backend", "parallel"]),
     ("gpu", &["error", "backend"]),
     ("model", &["error", "backend", "cells", "read"]),
-    // cpu: the tasks on embeddings have no device, and their one heavy product is that of the CPU backend.
+    // cpu: the tasks on embeddings have no device but for neighbours, and their one heavy product is that of the CPU backend.
     (
         "tasks",
         &["error", "model", "backend", "cells", "read", "write", "cpu", "parallel"],

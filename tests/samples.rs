@@ -84,6 +84,49 @@ fn what_does_not_fit_together_is_named() {
     );
 }
 
+/// Each scale alone could be brought to the model's, both together could not.
+#[test]
+fn values_of_another_scale_are_refused() {
+    let logs = |sum: f64| {
+        let row = |i: usize| {
+            let counts = [1 + i % 3, 2 + i % 5, 4 + i % 7];
+            let total: usize = counts.iter().sum();
+            let log = counts.map(|n| format!("{:.5}", (n as f64 * sum / total as f64).ln_1p()));
+            format!("c{i},{}\n", log.join(","))
+        };
+        format!("cell,CD3D,MS4A1,NKG7\n{}", (0..60).map(row).collect::<String>())
+    };
+    let (a, b) = (logs(2300.0), logs(4800.0));
+    assert!(join(&[("a", a.as_str()), ("b", a.as_str())]).is_ok());
+    let error = join(&[("a", a.as_str()), ("b", b.as_str())])
+        .err()
+        .map(|error| error.to_string());
+    let error = error.unwrap_or_default();
+    assert!(error.contains("4800 a cell") && error.contains("2300 a cell"), "{error}");
+}
+
+#[test]
+fn other_names_of_genes_are_kept_and_a_name_that_comes_twice_is_two_columns() -> Result<()> {
+    let h5 =
+        |path: &str| -> Result<Box<dyn CellMatrix>> { read::open(&Files::from_path(path.as_ref())?, &Default::default(), None) };
+    let alone = h5(&fixture("tenx_v3.h5"))?;
+    let twice = |name: &str| Ok::<_, Error>((name.to_owned(), h5(&fixture("tenx_v3.h5"))?));
+    let both = Samples::join("both", vec![twice("a")?, twice("b")?])?;
+    let names = |matrix: &dyn CellMatrix| {
+        let mut columns = matrix.gene_columns().to_vec();
+        columns.sort_by(|a, b| a.name.cmp(&b.name));
+        columns
+    };
+    assert!(alone.gene_columns().len() > 1);
+    assert_eq!(names(&both), names(alone.as_ref()));
+
+    let double = "cell,CD3D,MS4A1,CD3D\nA,1,2,3\nB,4,5,6\n";
+    let both = join(&[("a", double), ("b", double)])?;
+    assert_eq!(both.gene_columns()[0].genes, ["CD3D", "MS4A1", "CD3D"]);
+    assert_eq!(both.read_rows(2..3)?.row(0), (&[0, 1, 2][..], &[1.0, 2.0, 3.0][..]));
+    Ok(())
+}
+
 #[test]
 fn columns_of_all_samples_are_there_and_what_one_lacks_has_no_value() -> Result<()> {
     let h5ad =
@@ -176,6 +219,32 @@ fn the_command_takes_several_inputs_together() {
     for part in ["24 cells", "sample (2 values)", "scdiva_cell_type"] {
         assert!(inspected.stdout.contains(part), "`{part}` is not in {}", inspected.stdout);
     }
+    // Results of the first run are no part of the second.
+    place
+        .run(&["annotate", &inputs[0], "-o", &place.text("one.h5ad")])
+        .assert_code(0);
+    place
+        .run(&[
+            "annotate",
+            "--together",
+            &place.text("one.h5ad"),
+            &place.text("all.h5ad"),
+            "-o",
+            &place.text("again.h5ad"),
+        ])
+        .assert_code(0);
+    place
+        .run(&[
+            "annotate",
+            "--together",
+            "--shard",
+            "1/2",
+            &inputs[0],
+            &inputs[1],
+            "-o",
+            &place.text("part"),
+        ])
+        .assert_code(2);
     place
         .run(&["annotate", "--together", &inputs[0], &inputs[0]])
         .assert_error(&["is given twice"]);

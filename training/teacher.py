@@ -72,9 +72,9 @@ def fit_teacher(
     labelled = [np.flatnonzero(part.allowed.any(1)) for part in sets]
     measured = _measured(config, sets, labelled, tokenizer, n_genes)
     of_blood = [rows if entry.votes or entry.vote else rows[:0] for rows, entry in zip(labelled, config.sets, strict=True)]
-    blood = _measured(config, sets, of_blood, tokenizer, n_genes)
+    blood = [_measured(config, sets, of_blood, tokenizer, n_genes)] if any(len(rows) for rows in of_blood) else []
     augmented = _augmented(config, sets, probabilities, tokenizer, augmenter, n_genes)
-    fits = [_fit(config, parts) for parts in ([measured], [augmented], [measured, blood, augmented])]
+    fits = [_fit(config, parts) for parts in ([measured], [augmented], [measured, *blood, augmented])]
     weight = sum(weight for weight, _ in fits) / len(fits)
     weight = torch.cat([weight.new_zeros(FIRST_GENE, weight.shape[1]), weight, weight.new_zeros(N_CLOSING, weight.shape[1])])
     return Teacher(weight, sum(bias for _, bias in fits) / len(fits))

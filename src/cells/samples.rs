@@ -1,6 +1,7 @@
 //! Several matrices as one: samples that are looked at together.
 
-use super::{CellColumn, CellMatrix, GeneColumn, SparseRows, check_rows, sample_kind};
+use super::values::{Values, sample_values};
+use super::{CellColumn, CellMatrix, GeneColumn, SparseRows, check_rows};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
@@ -13,6 +14,12 @@ const OWN_SAMPLE: &str = "scdiva_sample";
 /// Of the names of the genes of the sample with fewer, this share must be in another one's, or the two name genes differently.
 const MIN_SHARED: f64 = 0.2;
 
+/// Another column of names is taken only when the samples share so many times as many of its names.
+const CLEARLY_MORE: f64 = 1.05;
+
+/// What the columns of earlier results are called.
+const OWN_RESULTS: &str = "scdiva_";
+
 struct Part {
     name: String,
     matrix: Box<dyn CellMatrix>,
@@ -24,7 +31,7 @@ struct Part {
 
 /// The cells of several samples one after another, over all their genes by name. A cell has no value of a gene that its sample lacks. Cells are called
 /// `CELL-SAMPLE`; the column `sample` says where each is from (`scdiva_sample`, where a sample has a column `sample`), and of every other column the
-/// samples that lack it have no value. Embeddings are left out: those of different samples share no space.
+/// samples that lack it have no value. Embeddings are left out, since those of different samples share no space, and so are results of earlier runs.
 pub struct Samples {
     name: String,
     format: String,
@@ -65,18 +72,16 @@ impl Samples {
         let Some((_, first)) = samples.first() else {
             return Err(wrong("there are none".to_owned()));
         };
-        let kinds = samples
-            .iter()
-            .map(|(_, matrix)| sample_kind(matrix.as_ref())?)
-            .collect::<Result<Vec<_>>>()?;
-        if let Some(other) = kinds.iter().position(|kind| *kind != kinds[0]) {
+        let values = samples.iter().map(|(_, matrix)| sample_values(matrix.as_ref()));
+        let values: Vec<Values> = values.collect::<Result<_>>()?;
+        if let Some(other) = values.iter().position(|other| !other.are_as(&values[0])) {
             let matrix = &samples[other].1;
             let problem = format!(
-                "{}, but {} of {} holds {}; wanted the same in all samples",
-                kinds[other].describe(),
+                "{}, but {} of {} holds {}; wanted the same in all samples, such as counts",
+                values[other].describe(),
                 first.matrix(),
                 first.file(),
-                kinds[0].describe()
+                values[0].describe()
             );
             return Err(Error::file(matrix.file(), matrix.matrix(), problem));
         }
@@ -96,7 +101,7 @@ impl Samples {
             notes: notes(&samples, &joined),
             log_base: log_base.filter(|_| has_one_base),
             columns: all_columns(&matrices),
-            genes: vec![joined.column],
+            genes: joined.columns,
             parts: Vec::new(),
         };
         let mut n_cells = 0;
@@ -234,7 +239,8 @@ impl CellMatrix for Samples {
 }
 
 struct JoinedGenes {
-    column: GeneColumn,
+    /// First the one by which genes are matched; of the others each gene has the name that the first matrix with it gives.
+    columns: Vec<GeneColumn>,
     /// For each matrix `[n_genes]`: the gene among all.
     places: Vec<Vec<u32>>,
     /// Genes that all matrices have.
@@ -247,26 +253,27 @@ fn join_genes(matrices: &[&dyn CellMatrix]) -> Result<JoinedGenes> {
         return Err(Error::argument("join", "samples", "there are none"));
     };
     let mut best: Option<(usize, Vec<&GeneColumn>)> = None;
-    for column in first.gene_columns() {
+    for column in first.gene_columns().iter().filter(|column| names_genes(column)) {
         let names = names_in(column);
         let mut chosen = vec![column];
         let mut least = usize::MAX;
         for other in others {
-            let counts = other
-                .gene_columns()
-                .iter()
-                .map(|own| (names.intersection(&names_in(own)).count(), own));
+            let columns = other.gene_columns().iter().filter(|column| names_genes(column));
+            let counts = columns.map(|own| (names.intersection(&names_in(own)).count(), own));
             if let Some((n_shared, own)) = counts.reduce(|a, b| if b.0 > a.0 { b } else { a }) {
                 least = least.min(n_shared);
                 chosen.push(own);
             }
         }
-        if chosen.len() == matrices.len() && best.as_ref().is_none_or(|(n_shared, _)| least > *n_shared) {
+        // A file's own index goes first, unless another one has clearly more.
+        let is_better = |n_shared: usize| least as f64 > n_shared as f64 * CLEARLY_MORE;
+        if chosen.len() == matrices.len() && best.as_ref().is_none_or(|(n_shared, _)| is_better(*n_shared)) {
             best = Some((least, chosen));
         }
     }
     let Some((_, columns)) = best else {
-        return Err(Error::file(first.file(), "genes", "no column names them"));
+        let problem = "one of the samples has no column with a name for each gene";
+        return Err(Error::file(first.file(), "genes", problem));
     };
     let names = names_in(columns[0]);
     for (other, column) in others.iter().zip(&columns[1..]) {
@@ -284,44 +291,76 @@ fn join_genes(matrices: &[&dyn CellMatrix]) -> Result<JoinedGenes> {
             return Err(Error::file(other.file(), "genes", problem));
         }
     }
-    let mut all = HashMap::new();
+    let mut known: HashMap<(&str, usize), usize> = HashMap::new();
     let mut genes: Vec<String> = Vec::new();
     let mut n_with: Vec<usize> = Vec::new();
     let mut places = Vec::new();
     for column in &columns {
-        let mut seen = HashSet::new();
+        let mut times: HashMap<&str, usize> = HashMap::new();
         let mut of_matrix = Vec::with_capacity(column.genes.len());
         for name in &column.genes {
-            // Genes without a name are no gene of another sample.
-            let known = if name.is_empty() {
+            // A name that comes twice means two columns, here as there.
+            let time = times.entry(name).or_default();
+            *time += 1;
+            let found = if name.is_empty() {
                 None
             } else {
-                all.get(name.as_str()).copied()
+                known.get(&(name.as_str(), *time))
             };
-            let place = known.unwrap_or_else(|| {
+            let place = found.copied().unwrap_or_else(|| {
                 genes.push(name.clone());
                 n_with.push(0);
+                known.insert((name, *time), genes.len() - 1);
                 genes.len() - 1
             });
-            if !name.is_empty() {
-                all.insert(name.as_str(), place);
-            }
-            if seen.insert(place) {
-                n_with[place] += 1;
-            }
+            n_with[place] += 1;
             let too_many = |_| Error::file(first.file(), "genes", "more than 2^32 in all samples");
             of_matrix.push(u32::try_from(place).map_err(too_many)?);
         }
         places.push(of_matrix);
     }
+    let n_shared = n_with.iter().filter(|n| **n == matrices.len()).count();
+    let name = columns[0].name.clone();
+    let mut all = vec![GeneColumn { name, genes }];
+    all.extend(other_columns(matrices, &columns, &places, all[0].genes.len()));
     Ok(JoinedGenes {
-        n_shared: n_with.iter().filter(|n| **n == matrices.len()).count(),
-        column: GeneColumn {
-            name: columns[0].name.clone(),
-            genes,
-        },
+        columns: all,
         places,
+        n_shared,
     })
+}
+
+/// What else the matrices call their genes, by the names of their columns.
+fn other_columns(matrices: &[&dyn CellMatrix], matched: &[&GeneColumn], places: &[Vec<u32>], n_genes: usize) -> Vec<GeneColumn> {
+    let mut others: Vec<GeneColumn> = Vec::new();
+    for ((matrix, own), places) in matrices.iter().zip(matched).zip(places) {
+        for column in matrix.gene_columns() {
+            // One name means one column.
+            if column.name == own.name || column.name == matched[0].name {
+                continue;
+            }
+            let at = others.iter().position(|other| other.name == column.name).unwrap_or_else(|| {
+                others.push(GeneColumn {
+                    name: column.name.clone(),
+                    genes: vec![String::new(); n_genes],
+                });
+                others.len() - 1
+            });
+            for (&place, name) in places.iter().zip(&column.genes) {
+                let slot = &mut others[at].genes[place as usize];
+                if slot.is_empty() {
+                    slot.clone_from(name);
+                }
+            }
+        }
+    }
+    others
+}
+
+/// Whether a column may name genes: nearly all its names are different, and no mere numbers.
+fn names_genes(column: &GeneColumn) -> bool {
+    let names = names_in(column);
+    2 * names.len() > column.genes.len() && !names.iter().all(|name| name.parse::<f64>().is_ok())
 }
 
 fn names_in(column: &GeneColumn) -> HashSet<&str> {
@@ -334,7 +373,7 @@ fn names_in(column: &GeneColumn) -> HashSet<&str> {
 }
 
 fn notes(samples: &[(String, Box<dyn CellMatrix>)], joined: &JoinedGenes) -> Vec<String> {
-    let n_genes = joined.column.genes.len();
+    let n_genes = joined.columns[0].genes.len();
     let sizes: Vec<String> = samples
         .iter()
         .map(|(name, matrix)| format!("{name} {}", matrix.n_cells()))
@@ -347,6 +386,11 @@ fn notes(samples: &[(String, Box<dyn CellMatrix>)], joined: &JoinedGenes) -> Vec
         ));
     }
     for (name, matrix) in samples {
+        if matrix.cell_columns().iter().any(|column| column.starts_with(OWN_RESULTS)) {
+            notes.push(format!(
+                "{name}: columns {OWN_RESULTS}…, results of an earlier run, are left out"
+            ));
+        }
         if let Some(droplets) = matrix.droplets() {
             let n_left_out = droplets.n_barcodes - droplets.kept.len();
             notes.push(format!(
@@ -366,7 +410,7 @@ fn notes(samples: &[(String, Box<dyn CellMatrix>)], joined: &JoinedGenes) -> Vec
 fn all_columns(matrices: &[&dyn CellMatrix]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for column in matrices.iter().flat_map(|matrix| matrix.cell_columns()) {
-        if !columns.contains(column) {
+        if !columns.contains(column) && !column.starts_with(OWN_RESULTS) {
             columns.push(column.clone());
         }
     }
@@ -375,7 +419,6 @@ fn all_columns(matrices: &[&dyn CellMatrix]) -> Vec<String> {
     } else {
         SAMPLE
     };
-    columns.retain(|column| column != own);
     columns.insert(0, own.to_owned());
     columns
 }

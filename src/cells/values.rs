@@ -386,6 +386,38 @@ impl Values {
     }
 }
 
+/// What the values are, on which scale, by about [`N_SAMPLED_CELLS`] cells.
+///
+/// # Errors
+/// What is wrong with the values, or the file.
+pub(super) fn sample_values(matrix: &dyn CellMatrix) -> Result<Values> {
+    let verdict = Sample::take(matrix)??.verdict(matrix.log_base(), None);
+    verdict.map_err(|(cell, column, problem)| wrong_value(matrix, cell, column, problem))
+}
+
+impl Values {
+    /// Whether both can be brought to the model's scale by one decision.
+    pub(super) fn are_as(&self, other: &Self) -> bool {
+        let same_sum = match (self.target_sum, other.target_sum) {
+            (Some(a), Some(b)) => (a / b - 1.0).abs() <= SPREAD,
+            (a, b) => a == b,
+        };
+        (self.kind, self.log_base) == (other.kind, other.log_base) && same_sum
+    }
+
+    /// In words, with what is known of the scale.
+    pub(super) fn describe(&self) -> String {
+        let base = self.log_base.map(|base| format!(", base {base:.4}"));
+        let sum = self.target_sum.map(|sum| format!(", {sum:.0} a cell"));
+        format!(
+            "{}{}{}",
+            self.kind.describe(),
+            base.unwrap_or_default(),
+            sum.unwrap_or_default()
+        )
+    }
+}
+
 /// Looks at about [`N_SAMPLED_CELLS`] cells. The inner error is about the values, the outer about the file.
 pub(crate) fn sample_kind(matrix: &dyn CellMatrix) -> Result<Result<ValueKind>> {
     Ok(Sample::take(matrix)?.and_then(|sample| {

@@ -37,10 +37,10 @@ pub(super) struct Annotate {
     #[arg(long)]
     demo: bool,
     /// Take several inputs for samples of one matrix: one result, in which clusters, votes and the map are those of all cells together
-    #[arg(long, conflicts_with_all = ["demo", "in_place"])]
+    #[arg(long, conflicts_with_all = ["demo", "in_place", "shard"])]
     together: bool,
-    /// Where the results go: .csv, .tsv, .parquet, or .h5ad (the input with columns added); for several inputs a folder [default: stdout,
-    /// as CSV]
+    /// Where the results go: .csv, .tsv, .parquet, or .h5ad (the input with columns added); for several inputs that are not taken
+    /// together a folder [default: stdout, as CSV]
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
     /// Add the results to the input itself, an .h5ad: it is replaced by a copy when that is complete

@@ -40,7 +40,7 @@ function show(): void {
   const parts = [`${count(asked.length)} requests so far, ${to}`];
   if (openedAt !== undefined) {
     const since = asked.filter(({ at }) => at > (openedAt as number)).length;
-    parts.push(since === 0 ? "none since your file was opened" : `${count(since)} since your file was opened, for parts of this page`);
+    parts.push(since === 0 ? "none since your file was opened" : `${count(since)} since your file was opened, for parts of this page or a model that you added`);
   }
   page.requests.textContent = `${parts.join("; ")}.`;
 }

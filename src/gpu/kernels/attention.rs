@@ -96,7 +96,10 @@ pub(crate) fn launch(
     let pairs: u64 = batch
         .cells
         .iter()
-        .map(|c| (c.n_rows.div_ceil(TILE) * TILE * c.n_keys) as u64)
+        .map(|c| {
+            let n_queries = if queries == Queries::AllRows { c.n_rows } else { 1 };
+            (n_queries.div_ceil(TILE) * TILE * c.n_keys) as u64
+        })
         .sum();
     let head_flops = 4 * pairs * head_size as u64;
     // A dispatch cannot be interrupted: on a slow adapter many pairs take several, some heads each.

@@ -58,6 +58,13 @@ pub async fn neighbours_on<B: Backend>(
             .flat_map(|row| row[..keep].iter().zip(&row[keep..]))
             .map(|(&score, &place)| candidate(score, place, &ids))
             .collect();
+        if ids.len() >= keep && best.iter().any(|candidate| candidate.id == Neighbours::NONE) {
+            return Err(Error::Device {
+                device: backend.name(),
+                operation: "nearest".to_owned(),
+                problem: "found too few neighbours: some distances were no numbers".to_owned(),
+            });
+        }
         found.write(points, queries, &best);
         tell(on_progress, done + queries.len(), n_cells)?;
     }
