@@ -180,6 +180,20 @@ test("a model comes from an address of the page's own site, checked by its list,
     await add("lab/listed");
     await says("scdiva\\.json: entry 0: readme\\.txt is no file of a model");
 
+    // The same once more is the same; another one of that name gets a name of its own.
+    await add("lab/plain/");
+    await says("^plain is stored");
+    const other = join(site, "lab", "other", "plain");
+    await cp(plain, other, { recursive: true });
+    await writeFile(join(other, "config.json"), `${await readFile(join(other, "config.json"), "utf8")}\n`);
+    await add("lab/other/plain");
+    await says("^plain-2 is stored");
+    assert.match(page.url(), /\?model=plain-2$/);
+    await modelReady(page);
+    assert.deepEqual(await page.$$eval("#models button", (buttons) => buttons.map((made) => made.ariaLabel)), ["listed", "plain", "plain-2"].map((name) => `Remove the model ${name}`));
+    await page.click("#models >> text=plain 6");
+    await modelReady(page);
+
     await page.route("**/lab/plain/vocab.tsv", () => undefined);
     await add("lab/plain");
     await page.click("#model-cancel");

@@ -30,7 +30,7 @@ export function modelFolder(address: string): URL {
 
 /** All files of the model in a folder; `received` is told the bytes that have come. */
 export async function fetchModel(folder: URL, signal: AbortSignal, received: (bytes: number, total: number | undefined) => void): Promise<FetchedModel> {
-  const name = decodeURIComponent(folder.pathname.split("/").at(-2) ?? "") || folder.hostname;
+  const name = nameOf(folder);
   const list = await get(new URL(MANIFEST, folder), signal);
   const wanted = list && readList(await list.text(), new URL(MANIFEST, folder));
   const paths = wanted?.map(({ path }) => path) ?? USUAL;
@@ -50,6 +50,16 @@ export async function fetchModel(folder: URL, signal: AbortSignal, received: (by
     files[path] = file;
   }
   return { name, files, wanted };
+}
+
+/** The last folder of an address. */
+function nameOf(folder: URL): string {
+  const last = folder.pathname.split("/").at(-2) ?? "";
+  try {
+    return decodeURIComponent(last).replaceAll("/", "_") || folder.hostname;
+  } catch {
+    return last;
+  }
 }
 
 /** `undefined` where there is no such file: not found, or a site's own page in its place. */

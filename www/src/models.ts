@@ -64,7 +64,7 @@ export function onNewModel(changed: () => void): void {
     add(changed, (signal) => {
       const folder = modelFolder(address);
       return fetchModel(folder, signal, (bytes, total) => {
-        page.modelStatus.textContent = `Getting ${folder.href}: ${size(bytes)}${total === undefined ? "" : ` of ${size(total)}`}`;
+        page.modelProgress.textContent = `${folder.href}: ${size(bytes)}${total === undefined ? "" : ` of ${size(total)}`}`;
       });
     });
   page.modelAddressForm.addEventListener("submit", (event) => {
@@ -91,10 +91,13 @@ async function add(changed: () => void, bring: (signal: AbortSignal) => Promise<
   page.modelCancel.hidden = false;
   page.modelStatus.textContent = "Getting the model …";
   try {
-    const { name, files, wanted } = await bring(signal);
+    const brought = await bring(signal);
     signal.throwIfAborted();
-    page.modelStatus.textContent = `Storing ${name} …`;
-    await storeModel(name, files, wanted);
+    page.modelCancel.hidden = true;
+    page.modelStatus.textContent = `Storing ${brought.name} …`;
+    const name = await storeModel(brought.name, brought.files, brought.wanted);
+    // Another one was asked for meanwhile; this one is there all the same.
+    if (signal !== coming.signal) return void showModels(changed);
     remember(name);
     await showModels(changed);
     changed();
@@ -103,6 +106,9 @@ async function add(changed: () => void, bring: (signal: AbortSignal) => Promise<
     if (signal !== coming.signal) return;
     page.modelStatus.textContent = signal.aborted ? "Cancelled: no model was added." : error instanceof Error ? error.message : String(error);
   } finally {
-    if (signal === coming.signal) page.modelCancel.hidden = true;
+    if (signal === coming.signal) {
+      page.modelCancel.hidden = true;
+      page.modelProgress.textContent = "";
+    }
   }
 }

@@ -38,19 +38,32 @@ export async function storedModels(): Promise<StoredModel[]> {
   return models.sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** Stores a model's files, by their names in its folder; what is no part of a model stays out. `listed`: what they have to be, where that is known. */
-export async function storeModel(name: string, files: Record<string, Blob>, listed: StoredFile[] = []): Promise<void> {
+/**
+ * Stores a model's files, by their names in its folder, and gives the name under which it stands; what is no part of a model stays out. The same
+ * model is not stored twice, and another one of the same name stays: this one gets a number. `listed`: what the files have to be, where that is known.
+ */
+export async function storeModel(wantedName: string, files: Record<string, Blob>, listed: StoredFile[] = []): Promise<string> {
   const kept = Object.entries(files).filter(([path]) => isModelFile(path));
   const paths = new Set(kept.map(([path]) => path));
   const missing = NEEDED.filter((path) => !paths.has(path));
   if (![...paths].some((path) => path.startsWith("heads/"))) missing.push("heads/*.safetensors");
-  if (missing.length > 0) throw new ScDiVaError("file", `${name}: no model; its folder lacks ${missing.join(", ")}`);
+  if (missing.length > 0) throw new ScDiVaError("file", `${wantedName}: no model; its folder lacks ${missing.join(", ")}`);
   const stored: StoredFile[] = [];
   for (const [path, file] of kept) {
     const found = await sha256(file);
     const wanted = listed.find((entry) => entry.path === path)?.sha256 ?? found;
-    if (found !== wanted) throw new ScDiVaError("file", `${name}/${path}: SHA-256 ${found}; its list wants ${wanted}`);
+    if (found !== wanted) throw new ScDiVaError("file", `${wantedName}/${path}: SHA-256 ${found}; its list wants ${wanted}`);
     stored.push({ path, size: file.size, sha256: found });
+  }
+  const others = await storedModels();
+  let name = wantedName;
+  for (let number = 2; ; number++) {
+    const other = others.find((model) => model.name === name);
+    if (!other) break;
+    if (areSame(other.files, stored) && (await isWhole(other))) return name;
+    // What was damaged is replaced by the same model.
+    if (areSame(other.files, stored)) break;
+    name = `${wantedName}-${number}`;
   }
   await navigator.storage.persist?.();
   const inside = await folder();
@@ -58,7 +71,19 @@ export async function storeModel(name: string, files: Record<string, Blob>, list
   const place = await inside.getDirectoryHandle(name, { create: true });
   for (const [path, file] of kept) await write(place, path, file);
   await write(place, MANIFEST, JSON.stringify(stored));
+  return name;
 }
+
+function areSame(one: StoredFile[], other: StoredFile[]): boolean {
+  const key = (files: StoredFile[]) => files.map(({ path, sha256 }) => `${path} ${sha256}`).sort().join("\n");
+  return key(one) === key(other);
+}
+
+const isWhole = (model: StoredModel): Promise<boolean> =>
+  openModel(model.name).then(
+    () => true,
+    () => false,
+  );
 
 /** The files of a stored model, each checked against what was stored. */
 export async function openModel(name: string): Promise<ModelFiles> {

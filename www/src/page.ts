@@ -16,6 +16,7 @@ export const page = {
   modelFolder: part("model-folder", HTMLInputElement),
   modelAddressForm: part("model-address-form", HTMLFormElement),
   modelAddress: part("model-address", HTMLInputElement),
+  modelProgress: part("model-progress", HTMLElement),
   modelCancel: part("model-cancel", HTMLButtonElement),
   headFile: part("head-file", HTMLInputElement),
   modelStatus: part("model-status", HTMLElement),
