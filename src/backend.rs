@@ -1,4 +1,5 @@
-//! The operations of the forward pass, each documented once; [`crate::cpu`] and [`crate::gpu`] implement them.
+//! The operations of the forward pass, and [`Backend::nearest`] for what looks at its embeddings, each documented once;
+//! [`crate::cpu`] and [`crate::gpu`] implement them.
 //!
 //! Numbers are f32, matrices row-major. A batch is *packed*: the rows of all its cells stand one after another, `[LAT]`
 //! first in every cell, then the attended genes, then the unattended ones, so that the keys of a cell are its first

@@ -21,7 +21,7 @@ export interface MatrixFiles {
 
 /**
  * Several matrices that are looked at together, as samples of one: clusters, votes and map are those of all cells. Genes are matched by name; a cell
- * is called `CELL-SAMPLE`, and the column `sample` says where it is from. All samples have to hold the same kind of values.
+ * is called `CELL-SAMPLE`, and the column `sample` says where it is from. All samples have to hold the same kind of values on the same scale.
  */
 export interface MatrixSamples {
   /** What errors and the report call the whole. */

@@ -60,9 +60,11 @@ export async function storeModel(wantedName: string, files: Record<string, Blob>
   for (let number = 2; ; number++) {
     const other = others.find((model) => model.name === name);
     if (!other) break;
-    if (areSame(other.files, stored) && (await isWhole(other))) return name;
-    // What was damaged is replaced by the same model.
-    if (areSame(other.files, stored)) break;
+    if (areSame(other.files, stored)) {
+      if (await isWhole(other)) return name;
+      // What was damaged is replaced by the same model.
+      break;
+    }
     name = `${wantedName}-${number}`;
   }
   await navigator.storage.persist?.();
