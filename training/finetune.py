@@ -68,7 +68,8 @@ def learn_labels(config: Config, run: Path, out: Path, sets: list[CountSet]) -> 
         drawn = drawing(sets, config, stage.class_balance)
         if teacher is None:
             augmenter = Augmenter(config.augment, variability, stage.gene_efficiency)
-            teacher = fit_teacher(config, sets, drawn, vocabulary, tokenizer, augmenter)
+            seen = Batches(config, sets, drawn, tokenizer, augmenter, stage.tokens_per_batch)
+            teacher = fit_teacher(config, sets, seen, vocabulary)
             teacher.plant(model.gene_embedding.weight.data, config.teacher.plant)
 
         def annotation(

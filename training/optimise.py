@@ -53,12 +53,10 @@ class Batches:
         together = np.concatenate(probabilities)
         self.probability = together / together.sum()
 
-    def pool(self, number: int, stage: int) -> Iterator[Batch]:
-        """The batches of pool `number`, in random order."""
-        random = np.random.default_rng([self.seed, stage, number])
-        drawn = random.choice(len(self.row), POOL_CELLS, p=self.probability)
+    def draw(self, n_cells: int, random: np.random.Generator) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[np.ndarray]]:
+        """Tokens of changed copies of at most so many cells, and the labels that each may have."""
         cells, allowed = [], []
-        for cell in drawn:
+        for cell in random.choice(len(self.row), n_cells, p=self.probability):
             part, row = self.sets[self.owner[cell]], self.row[cell]
             span = slice(part.counts.indptr[row], part.counts.indptr[row + 1])
             changed = self.augmenter.draw(part.counts.indices[span], part.counts.data[span], part.elsewhere[row], random)
@@ -66,6 +64,12 @@ class Batches:
                 continue
             cells.append(self.tokenizer.tokens(*changed))
             allowed.append(part.allowed[row])
+        return cells, allowed
+
+    def pool(self, number: int, stage: int) -> Iterator[Batch]:
+        """The batches of pool `number`, in random order."""
+        random = np.random.default_rng([self.seed, stage, number])
+        cells, allowed = self.draw(POOL_CELLS, random)
         order = sorted(range(len(cells)), key=lambda i: len(cells[i][0]))
         groups: list[list[int]] = [[]]
         for i in order:  # ascending, so the newest cell is the longest of its group

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cells import Augmenter, CountSet, Tokenizer
+from .cells import CountSet, Tokenizer
 from .config import Config
 from .genes import Vocabulary
 from .model import FIRST_GENE, N_CLOSING
+from .optimise import Batches
 
 SCALE = 40.0  # length of a cell's features, so that weights are of order 1
 
@@ -59,21 +60,15 @@ class _Part:
     weight: np.ndarray
 
 
-def fit_teacher(
-    config: Config,
-    sets: list[CountSet],
-    probabilities: list[np.ndarray],
-    vocabulary: Vocabulary,
-    tokenizer: Tokenizer,
-    augmenter: Augmenter,
-) -> Teacher:
-    """Fit on the labelled cells of `sets`; augmented copies are drawn as `probabilities` say."""
-    n_genes = len(vocabulary.symbols)
+def fit_teacher(config: Config, sets: list[CountSet], batches: Batches, vocabulary: Vocabulary) -> Teacher:
+    """Fit on the labelled cells of `sets`; augmented copies are drawn by `batches`."""
+    n_genes, tokenizer = len(vocabulary.symbols), batches.tokenizer
     labelled = [np.flatnonzero(part.allowed.any(1)) for part in sets]
     measured = _measured(config, sets, labelled, tokenizer, n_genes)
     of_blood = [rows if entry.votes or entry.vote else rows[:0] for rows, entry in zip(labelled, config.sets, strict=True)]
     blood = [_measured(config, sets, of_blood, tokenizer, n_genes)] if any(len(rows) for rows in of_blood) else []
-    augmented = _augmented(config, sets, probabilities, tokenizer, augmenter, n_genes)
+    cells, allowed = batches.draw(config.teacher.augmented_cells, np.random.default_rng([config.seed, 6]))
+    augmented = _Part(_features(cells, n_genes), np.stack(allowed), np.full(len(cells), 1.0 / len(cells)))
     fits = [_fit(config, parts) for parts in ([measured], [augmented], [measured, *blood, augmented])]
     weight = sum(weight for weight, _ in fits) / len(fits)
     weight = torch.cat([weight.new_zeros(FIRST_GENE, weight.shape[1]), weight, weight.new_zeros(N_CLOSING, weight.shape[1])])
@@ -89,29 +84,6 @@ def _measured(config: Config, sets: list[CountSet], rows: list[np.ndarray], toke
     _, kind, size = np.unique(together, axis=0, return_inverse=True, return_counts=True)
     weight = size[kind.ravel()].astype(float) ** -config.warm.class_balance
     return _Part(_features(cells, n_genes), together, weight / weight.sum())
-
-
-def _augmented(
-    config: Config,
-    sets: list[CountSet],
-    probabilities: list[np.ndarray],
-    tokenizer: Tokenizer,
-    augmenter: Augmenter,
-    n_genes: int,
-) -> _Part:
-    random = np.random.default_rng([config.seed, 6])
-    owner = np.concatenate([np.full(len(part), i) for i, part in enumerate(probabilities)])
-    row = np.concatenate([np.arange(len(part)) for part in probabilities])
-    probability = np.concatenate(probabilities)
-    cells, allowed = [], []
-    for cell in random.choice(len(row), config.teacher.augmented_cells, p=probability / probability.sum()):
-        part, i = sets[owner[cell]], row[cell]
-        span = slice(part.counts.indptr[i], part.counts.indptr[i + 1])
-        changed = augmenter.draw(part.counts.indices[span], part.counts.data[span], part.elsewhere[i], random)
-        if len(changed[0]) >= 8:
-            cells.append(tokenizer.tokens(*changed))
-            allowed.append(part.allowed[i])
-    return _Part(_features(cells, n_genes), np.stack(allowed), np.full(len(cells), 1.0 / len(cells)))
 
 
 def _features(cells: list[tuple[np.ndarray, np.ndarray]], n_genes: int) -> sp.csr_matrix:

@@ -127,7 +127,7 @@ def test_yardsticks_tell_two_types_apart() -> None:
 
 def test_the_teacher_tells_two_types_apart_at_any_depth(tmp_path: Path) -> None:
     from training.finetune import drawing
-    from training.optimise import load_sets
+    from training.optimise import Batches, load_sets
     from training.prepare import prepare
     from training.teacher import fit_teacher
 
@@ -137,7 +137,8 @@ def test_the_teacher_tells_two_types_apart_at_any_depth(tmp_path: Path) -> None:
     vocabulary = read_vocabulary(tmp_path / "run" / "vocab.tsv")
     tokenizer = Tokenizer(vocabulary, config.model)
     augmenter = Augmenter(config.augment, np.load(tmp_path / "run" / "variability.npy"))
-    teacher = fit_teacher(config, sets, drawing(sets, config, 0.7), vocabulary, tokenizer, augmenter)
+    batches = Batches(config, sets, drawing(sets, config, 0.7), tokenizer, augmenter, 2000)
+    teacher = fit_teacher(config, sets, batches, vocabulary)
     part = sets[0]
     shallow = replace(part, counts=sp.csr_matrix(np.minimum(part.counts.toarray(), 1.0)))
     for cells in (part, shallow):
