@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::cells::{CellMatrix, Inspection, MatchOptions, Tokenizer, Vocabulary, inspect};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, GpuInfo, GpuOptions, Precision, Tuning};
+use crate::gpu::{Counters, Gpu, GpuInfo, GpuOptions, Precision, Tuning};
 use crate::model::{CellInput, Checkpoint, Config, Head, Model, ModelFiles, Output, Want, self_test};
 use crate::read::Source;
 use crate::tasks::{
@@ -135,6 +135,8 @@ pub struct ScDiVa {
     /// Those that are not the model's.
     own_heads: BTreeMap<String, Head>,
     n_losses: usize,
+    /// Rows of a batch that fit the device's memory, as far as is known.
+    fitting_rows: usize,
 }
 
 #[derive(Debug)]
@@ -172,7 +174,7 @@ impl ScDiVa {
             DeviceChoice::Gpu => (gpu(checkpoint, &options, true).await?, None),
             DeviceChoice::Auto => match gpu(checkpoint.clone(), &options, false).await {
                 Ok(loaded) => (loaded, None),
-                Err(e @ (Error::NoDevice(_) | Error::Device { .. } | Error::DeviceLost { .. })) => {
+                Err(e @ (Error::NoDevice(_) | Error::Device { .. } | Error::DeviceLost { .. } | Error::Memory { .. })) => {
                     (cpu(checkpoint).await?, Some(e.to_string()))
                 }
                 Err(e) => return Err(e),
@@ -186,6 +188,7 @@ impl ScDiVa {
             loaded,
             own_heads: BTreeMap::new(),
             n_losses: 0,
+            fitting_rows: usize::MAX,
         })
     }
 
@@ -472,8 +475,14 @@ impl ScDiVa {
                 n_rows <= self.max_rows()
             });
             let end = first + fitting.count().max(1);
-            whole.append(self.run(&cells[first..end], want).await?);
-            first = end;
+            match Runner::forward(self, &cells[first..end], want).await {
+                Ok(output) => {
+                    whole.append(output);
+                    first = end;
+                }
+                // A batch that can be repeated, perhaps a smaller one.
+                Err(error) => self.recover(error).await?,
+            }
         }
         Ok(whole)
     }
@@ -486,20 +495,33 @@ impl ScDiVa {
         }
     }
 
-    /// One batch; a lost device is opened again and the batch repeated.
-    async fn run(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
-        loop {
-            match Runner::forward(self, cells, want).await {
-                Ok(output) => return Ok(output),
-                Err(error) => self.recover(error).await?,
-            }
+    /// What the GPU was asked to do since it was opened; `None` on the CPU.
+    #[must_use]
+    pub fn counters(&self) -> Option<Counters> {
+        match &self.loaded {
+            Loaded::Cpu(_) => None,
+            Loaded::Gpu(model) => Some(model.backend().counters()),
+        }
+    }
+
+    /// The most rows (genes and one `[LAT]` a cell) of a batch; fewer after memory ran out.
+    #[must_use]
+    pub fn batch_rows(&self) -> usize {
+        self.max_rows()
+    }
+
+    /// Leaves a GPU `bytes` of memory beside the model, as where other programs have the rest. For tests of recovery; does nothing on the CPU.
+    #[doc(hidden)]
+    pub fn limit_memory(&self, bytes: u64) {
+        if let Loaded::Gpu(model) = &self.loaded {
+            model.backend().limit_memory(bytes);
         }
     }
 }
 
 impl Runner for ScDiVa {
     fn max_rows(&self) -> usize {
-        on_device!(&self.loaded, model => model.max_rows().min(model.backend().batch_rows()))
+        on_device!(&self.loaded, model => model.max_rows().min(model.backend().batch_rows())).min(self.fitting_rows)
     }
 
     async fn forward(&self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
@@ -507,10 +529,15 @@ impl Runner for ScDiVa {
     }
 
     async fn recover(&mut self, error: Error) -> Result<()> {
-        if !matches!(error, Error::DeviceLost { .. }) || self.n_losses == MAX_LOSSES {
-            return Err(error);
+        match error {
+            Error::DeviceLost { .. } if self.n_losses < MAX_LOSSES => self.n_losses += 1,
+            // Down to batches of the shortest cells one by one; then nothing is left to try.
+            Error::Memory { .. } if self.max_rows() > 1 => {
+                self.fitting_rows = self.max_rows() / 2;
+                return Ok(());
+            }
+            error => return Err(error),
         }
-        self.n_losses += 1;
         // The same kind of device as before: nothing is swapped silently. What was measured on it is not measured again.
         self.options.tuning = self.tuning().cloned().or(self.options.tuning.take());
         self.loaded = gpu(Checkpoint::open(&self.files)?, &self.options, true).await?;
@@ -522,6 +549,9 @@ impl Runner for ScDiVa {
 /// neighbours nearly as well.
 const EXACT_ON_GPU: usize = 100_000;
 
+/// The same of an adapter that computes on the CPU, which the CPU's own loops outdo: what it does is seen, and costs little.
+const EXACT_IN_SOFTWARE: usize = 2_000;
+
 impl FindNeighbours for ScDiVa {
     async fn find_neighbours(
         &mut self,
@@ -531,16 +561,24 @@ impl FindNeighbours for ScDiVa {
         on_progress: &mut OnProgress<'_>,
     ) -> Result<Neighbours> {
         let mut options = NeighbourOptions::default();
+        let n_cells = values.len() / n_cols.max(1);
         if let Loaded::Gpu(model) = &self.loaded
-            && !model.backend().info().software
-            && values.len() / n_cols.max(1) <= EXACT_ON_GPU
+            && let exact_up_to = if model.backend().info().software {
+                EXACT_IN_SOFTWARE
+            } else {
+                EXACT_ON_GPU
+            }
+            && n_cells <= exact_up_to
         {
             let found = tasks::neighbours_on(model.backend(), values, n_cols, empty_cells, options.k, on_progress).await;
             // A device that is gone is no reason to lose what it answered before; the answer stays the one that it would have given.
-            if !matches!(found, Err(Error::DeviceLost { .. } | Error::Device { .. })) {
+            if !matches!(
+                found,
+                Err(Error::DeviceLost { .. } | Error::Device { .. } | Error::Memory { .. })
+            ) {
                 return found;
             }
-            options.exact_up_to = EXACT_ON_GPU;
+            options.exact_up_to = n_cells;
         }
         tasks::neighbours(values, n_cols, empty_cells, &options, on_progress)
     }
@@ -559,5 +597,7 @@ async fn gpu(checkpoint: Checkpoint, options: &DeviceOptions, allow_software: bo
         ..GpuOptions::default()
     };
     let gpu = self_test::prove(Gpu::open(options).await?).await?;
-    Ok(Loaded::Gpu(Box::new(Model::load(gpu, checkpoint)?)))
+    let model = Model::load(gpu, checkpoint)?;
+    model.backend().arrived().await?;
+    Ok(Loaded::Gpu(Box::new(model)))
 }

@@ -59,6 +59,14 @@ pub enum Error {
         /// What the driver said.
         reason: String,
     },
+    /// There was not as much memory as something asked for: fewer cells at a time may do.
+    #[error("{place}: {problem}")]
+    Memory {
+        /// The device or the step.
+        place: String,
+        /// What was asked for.
+        problem: String,
+    },
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -79,6 +87,7 @@ impl Error {
             Self::NoDevice(_) => "no-device",
             Self::Device { .. } => "device",
             Self::DeviceLost { .. } => "device-lost",
+            Self::Memory { .. } => "memory",
             Self::Cancelled => "cancelled",
         }
     }
@@ -89,6 +98,22 @@ impl Error {
             file: file.to_string(),
             place: place.to_string(),
             problem: problem.to_string(),
+        }
+    }
+
+    /// A [`Error::Memory`].
+    pub fn memory(place: impl Display, problem: impl Display) -> Self {
+        Self::Memory {
+            place: place.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Of a [`Error::File`]: that memory, not the file, is at fault.
+    pub(crate) fn for_lack_of_memory(self) -> Self {
+        match self {
+            Self::File { file, place, problem } => Self::memory(format_args!("{file}: {place}"), problem),
+            other => other,
         }
     }
 

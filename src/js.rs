@@ -143,6 +143,22 @@ impl Input {
     }
 }
 
+thread_local! {
+    static PANIC: RefCell<Option<String>> = RefCell::default();
+}
+
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| PANIC.set(Some(panic.to_string()))));
+}
+
+/// The defect for which the module gave up, and its place. The module also gives up where it gets no memory, and then this is `undefined`.
+#[wasm_bindgen(js_name = lastPanic)]
+#[must_use]
+pub fn last_panic() -> Option<String> {
+    PANIC.with_borrow(Clone::clone)
+}
+
 /// A model on a device, and what it left unfinished.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -156,7 +172,6 @@ pub struct Engine(ScDiVa, Unfinished);
 impl Engine {
     /// `names[i]` is the name of `sources[i]` inside the model folder `name`.
     pub async fn open(name: String, names: Vec<String>, sources: Vec<ByteSource>, device: String) -> JsResult<Self> {
-        console_error_panic_hook::set_once();
         let mut files = ModelFiles::new(name);
         for (name, source) in names.into_iter().zip(sources) {
             files.insert(name, Arc::new(JsSource::new(source)));
@@ -172,8 +187,9 @@ impl Engine {
     }
 
     /// What a file is to this model: [`crate::cells::Inspection`].
-    pub fn inspect(&self, input: &Input) -> JsResult<JsValue> {
-        to_js(&self.0.inspect(&*self.matrix(input)?, &input.matching))
+    #[expect(clippy::needless_pass_by_value, reason = "what is lent cannot be given back after the module gave up")]
+    pub fn inspect(&self, input: Input) -> JsResult<JsValue> {
+        to_js(&self.0.inspect(&*self.matrix(&input)?, &input.matching))
     }
 
     /// Cell types of all cells. `on_progress(n_done, n_cells)` ends it by returning `false`.

@@ -75,12 +75,19 @@ impl CellMatrix for Sample {
 }
 
 fn annotate(device: impl Into<DeviceOptions>) -> Annotation {
-    let mut scdiva = pollster::block_on(ScDiVa::open(ModelFiles::embedded(), device)).unwrap();
+    annotate_on(&mut open(device)).unwrap()
+}
+
+fn open(device: impl Into<DeviceOptions>) -> ScDiVa {
+    pollster::block_on(ScDiVa::open(ModelFiles::embedded(), device)).unwrap()
+}
+
+fn annotate_on(scdiva: &mut ScDiVa) -> Result<Annotation> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo/pbmc_simulated.h5ad");
     let source = Arc::new(FileSource::open(&path).unwrap());
     let sample = Sample::of(read::open(&Files::one("demo", source), &OpenOptions::default(), scdiva.vocabulary()).unwrap());
     let mut on_progress = |_| ControlFlow::Continue(());
-    pollster::block_on(scdiva.annotate(&sample, &Default::default(), &Default::default(), &mut on_progress)).unwrap()
+    pollster::block_on(scdiva.annotate(&sample, &Default::default(), &Default::default(), &mut on_progress))
 }
 
 #[test]
@@ -106,6 +113,29 @@ fn f16_gives_nearly_the_same_and_is_refused_on_the_cpu() {
     assert_near(&annotate(DeviceChoice::Cpu), &gpu, 2e-2);
     let refused = pollster::block_on(ScDiVa::open(ModelFiles::embedded(), f16(DeviceChoice::Cpu)));
     assert!(refused.unwrap_err().to_string().contains("the CPU computes in f32"));
+}
+
+#[test]
+fn where_a_gpu_has_little_memory_batches_are_smaller_and_the_answers_the_same() {
+    let mut scdiva = open(DeviceChoice::Gpu);
+    let (rows, plenty) = (scdiva.batch_rows(), annotate_on(&mut scdiva).unwrap());
+    assert_eq!(scdiva.batch_rows(), rows);
+
+    let mut scdiva = open(DeviceChoice::Gpu);
+    scdiva.limit_memory(7 << 20);
+    let little = annotate_on(&mut scdiva).unwrap();
+    assert!(
+        (512..rows).contains(&scdiva.batch_rows()),
+        "{} of {rows}",
+        scdiva.batch_rows()
+    );
+    assert_near(&plenty, &little, 1e-5);
+
+    let mut scdiva = open(DeviceChoice::Gpu);
+    scdiva.limit_memory(256 << 10);
+    let none = annotate_on(&mut scdiva).unwrap_err();
+    assert_eq!(none.code(), "memory");
+    assert!(none.to_string().contains("no more memory"), "{none}");
 }
 
 /// Labels are the same, and probabilities to within `most`.

@@ -299,7 +299,8 @@ export abstract class Client {
     try {
       return await request(worker.connection, name, values, listening, (fail) => (this.#fail = fail));
     } catch (error) {
-      if (error instanceof ScDiVaError && error.code === "internal") this.#end("internal", error.message);
+      // The module does not give memory back, and after a defect it may be in any state.
+      if (error instanceof ScDiVaError && (error.code === "internal" || error.code === "memory")) this.#end(error.code, error.message);
       throw error;
     } finally {
       this.#fail = undefined;
@@ -311,7 +312,7 @@ export abstract class Client {
   /** Rejects the call that waits for the worker. */
   #fail: ((error: ScDiVaError) => void) | undefined;
 
-  #end(code: "cancelled" | "disposed" | "internal", message: string): void {
+  #end(code: "cancelled" | "disposed" | "internal" | "memory", message: string): void {
     this.#worker?.connection.terminate();
     this.#worker = undefined;
     this.#fail?.(new ScDiVaError(code, message));

@@ -1,7 +1,7 @@
 /**
  * What went wrong, as a name that stays:
  * `file` (a file is not what it should be; the message names file and place), `io` (it could not be read), `argument`, `no-device`,
- * `device`, `device-lost`, `cancelled`, `network` (a model's file did not arrive), `disposed`, `internal` (a defect of this package).
+ * `device`, `device-lost`, `memory` (there is not enough), `cancelled`, `network` (a model's file did not arrive), `disposed`, `internal` (a defect of this package).
  */
 export type ErrorCode =
   | "file"
@@ -10,6 +10,7 @@ export type ErrorCode =
   | "no-device"
   | "device"
   | "device-lost"
+  | "memory"
   | "cancelled"
   | "network"
   | "disposed"

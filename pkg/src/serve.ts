@@ -1,6 +1,6 @@
 // The worker's side, the same in a browser and in Node: a table of calls around the engine.
 
-import type { Analysis, ByteSource, Engine, Input } from "../dist/wasm/scdiva.js";
+import type { Analysis, ByteSource, Engine, Input, lastPanic } from "../dist/wasm/scdiva.js";
 import type { ErrorCode } from "./error.js";
 import type { AnalysisData, CallName, Calls, Pieces, Request, Response, Start, WireMatrix, WireSource } from "./protocol.js";
 import type { CellColumn, DotPlot, FitReport, InputReport, Inspection, Marker } from "./types.js";
@@ -8,18 +8,19 @@ import type { CellColumn, DotPlot, FitReport, InputReport, Inspection, Marker } 
 export interface Wasm {
   Engine: typeof Engine;
   Input: typeof Input;
+  lastPanic: typeof lastPanic;
 }
 
 /** What differs between a browser and Node on this side. */
 export interface WorkerHost {
   send(message: Response): void;
-  /** The classes of the module, which is ready. */
+  /** What the module exports; it is ready. */
   wasm(): Promise<Wasm>;
   source(wire: WireSource): ByteSource | Promise<ByteSource>;
 }
 
-/** Gives what takes the messages of the other side. */
-export function serve(host: WorkerHost): (message: Start | Request) => Promise<void> {
+/** Gives what takes the messages of the other side, and what takes errors that nobody caught. */
+export function serve(host: WorkerHost): { receive(message: Start | Request): Promise<void>; failed(error: unknown): void } {
   let cancel: Int32Array | undefined;
   let engine: Engine | undefined;
   let wasm: Wasm | undefined;
@@ -73,14 +74,7 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
       engine = await wasm.Engine.open(name, names, sources, device);
       return camelCase(engine.info());
     },
-    async inspect({ matrix }) {
-      const wanted = await input(matrix);
-      try {
-        return camelCase(loaded().inspect(wanted));
-      } finally {
-        wanted.free();
-      }
-    },
+    inspect: async ({ matrix }) => camelCase(loaded().inspect(await input(matrix))),
     async annotate({ matrix, head, ...choices }) {
       const result = await loaded().annotate(await input(matrix), head, choices.minProbability, choices.tissue, onProgress);
       const { cells, labels, ontologyIds, label, probability, secondLabel, secondProbability } = result;
@@ -145,7 +139,14 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
     },
   };
 
-  return async (message) => {
+  const failed = (error: unknown, nKept: () => number = () => 0) => {
+    const { code, message } = explained(error, wasm);
+    // After these two the other side ends this worker, and with it what it keeps.
+    const isLast = code === "internal" || code === "memory";
+    host.send({ error: { code, message, nKept: isLast ? 0 : nKept() } });
+  };
+
+  const receive = async (message: Start | Request) => {
     if ("cancel" in message) {
       cancel = message.cancel;
       return;
@@ -154,15 +155,23 @@ export function serve(host: WorkerHost): (message: Start | Request) => Promise<v
       const call = calls[message.call] as (values: unknown) => Promise<Calls[CallName]["answer"]>;
       host.send({ answer: await call(message.arguments) });
     } catch (error) {
-      const nKept = message.call === "analyse" ? (engine?.nUnfinished ?? 0) : 0;
-      host.send({ error: { code: codeOf(error), message: error instanceof Error ? error.message : String(error), nKept } });
+      failed(error, () => (message.call === "analyse" ? (engine?.nUnfinished ?? 0) : 0));
     }
   };
+  return { receive, failed: (error) => failed(error) };
 }
 
-/** Errors of the engine carry a code; anything else that is thrown here is a defect. */
-function codeOf(error: unknown): ErrorCode {
-  return error instanceof Error && "code" in error ? (error.code as ErrorCode) : "internal";
+/** Errors of the engine carry a code; anything else that is thrown here is a defect, or came for lack of memory. */
+function explained(error: unknown, wasm: Wasm | undefined): { code: ErrorCode; message: string } {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof WebAssembly.RuntimeError && /unreachable/i.test(message)) {
+    const panic = wasm?.lastPanic();
+    if (panic === undefined) return { code: "memory", message: "there is not as much memory as it takes" };
+    return { code: "internal", message: panic };
+  }
+  // The module itself, or a buffer for its answers.
+  if (error instanceof RangeError && /memory|allocat|buffer/i.test(message)) return { code: "memory", message };
+  return { code: error instanceof Error && "code" in error ? (error.code as ErrorCode) : "internal", message };
 }
 
 function csvBlob(bytes: Uint8Array): Blob {

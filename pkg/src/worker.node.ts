@@ -3,20 +3,22 @@
 import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parentPort } from "node:worker_threads";
-import { Engine, Input, initSync } from "../dist/wasm/scdiva.js";
+import { Engine, Input, initSync, lastPanic } from "../dist/wasm/scdiva.js";
 import type { WireSource } from "./protocol.js";
 import { serve } from "./serve.js";
 
-const receive = serve({
+const { receive, failed } = serve({
   send: (message) => parentPort?.postMessage(message),
   async wasm() {
     const path = fileURLToPath(new URL("./wasm/scdiva_bg.wasm", import.meta.url));
     initSync({ module: readFileSync(path) });
-    return { Engine, Input };
+    return { Engine, Input, lastPanic };
   },
   source,
 });
 parentPort?.on("message", (message) => void receive(message));
+// What the module throws while it goes on by itself reaches no call.
+process.on("uncaughtException", failed);
 
 async function source(wire: WireSource) {
   if ("path" in wire) return fileSource(wire.path);

@@ -1,6 +1,6 @@
 // The module worker of a browser.
 
-import init, { Engine, Input } from "../dist/wasm/scdiva.js";
+import init, { Engine, Input, lastPanic } from "../dist/wasm/scdiva.js";
 import type { Request, Start, WireSource } from "./protocol.js";
 import { serve } from "./serve.js";
 
@@ -9,15 +9,20 @@ declare class FileReaderSync {
   readAsArrayBuffer(blob: Blob): ArrayBuffer;
 }
 
-const receive = serve({
+const { receive, failed } = serve({
   send: (message) => postMessage(message),
   async wasm() {
     await init();
-    return { Engine, Input };
+    return { Engine, Input, lastPanic };
   },
   source: blobSource,
 });
 addEventListener("message", (event: MessageEvent<Start | Request>) => void receive(event.data));
+// What the module throws while it goes on by itself, after a wait for the device, reaches no call.
+addEventListener("error", (event) => {
+  event.preventDefault();
+  failed(event.error);
+});
 
 /** Reads slices of a blob at once, so that a file of many gigabytes never has to be in memory. */
 function blobSource(wire: WireSource) {

@@ -1,9 +1,19 @@
 // Small matrices: a table; one of several files, as a 10x triplet and as a Zarr store of AnnData, by the names of their files.
 
+import { readFile } from "node:fs/promises";
+
 /** A CSV of so many cells of three genes, quick to annotate. */
 export function table(n) {
   const rows = Array.from({ length: n }, (_, i) => `c${i},${1 + (i % 3)},${i % 2},1\n`);
   return Buffer.from(`cell,CD3D,MS4A1,NKG7\n${rows.join("")}`);
+}
+
+/** A CSV of 600 cells that have each of 6,000 genes of the model in `root`, all read at once: more than 60 MiB of memory hold. */
+export async function wideTable(root) {
+  const vocabulary = await readFile(`${root}models/mini/vocab.tsv`, "utf8");
+  const genes = vocabulary.split("\n").slice(1, 6001).map((line) => line.split("\t")[1]);
+  const rows = Array.from({ length: 600 }, (_, cell) => `c${cell},${genes.map((_, i) => 1 + ((cell + i) % 9)).join(",")}`);
+  return [`cell,${genes.join(",")}`, ...rows].join("\n");
 }
 
 /** `rows[i][j]`: the counts of gene j in cell i. */

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 impl Cpu {
     /// A tensor of which every number is about to be written.
-    fn stale(&self, n_rows: usize, n_cols: usize) -> Tensor {
+    fn stale(&self, n_rows: usize, n_cols: usize) -> Result<Tensor> {
         Tensor::stale(&self.pool, n_rows, n_cols)
     }
 }
@@ -55,7 +55,7 @@ impl Backend for Cpu {
         if n_rows == 0 || n_cols == 0 {
             return Err(Error::argument("weight", "shape", format_args!("[{n_rows}, {n_cols}]")));
         }
-        let mut rows = vec![0.0; n_rows * n_cols];
+        let mut rows = super::buffers::zeros(n_rows * n_cols)?;
         let step = (PIECE / n_cols).max(1);
         for (i, out) in rows.chunks_mut(step * n_cols).enumerate() {
             let first = i * step;
@@ -86,7 +86,7 @@ impl Backend for Cpu {
 
     fn upload(&self, n_rows: usize, n_cols: usize, numbers: &[f32]) -> Result<Tensor> {
         check::numbers("upload", n_rows, n_cols, numbers)?;
-        let mut tensor = self.stale(n_rows, n_cols);
+        let mut tensor = self.stale(n_rows, n_cols)?;
         tensor.numbers_mut().copy_from_slice(numbers);
         Ok(tensor)
     }
@@ -99,7 +99,7 @@ impl Backend for Cpu {
         let op = "encode_values";
         check::vector(op, "weight", weight, weight.n_cols())?;
         check::vector(op, "bias", bias, weight.n_cols())?;
-        let mut out = self.stale(batch.n_rows(), weight.n_cols());
+        let mut out = self.stale(batch.n_rows(), weight.n_cols())?;
         rows::encode_values(&batch.rows.values, &weight.rows(), &bias.rows(), out.numbers_mut());
         Ok(out)
     }
@@ -115,7 +115,7 @@ impl Backend for Cpu {
 
     fn cell_mean(&self, x: &Tensor, batch: &Batch) -> Result<Tensor> {
         check::shape("cell_mean", "x", x, batch.n_rows(), x.n_cols())?;
-        let mut out = self.stale(batch.cells().len(), x.n_cols());
+        let mut out = self.stale(batch.cells().len(), x.n_cols())?;
         rows::cell_mean(x.numbers(), x.n_cols(), batch.cells(), out.numbers_mut());
         Ok(out)
     }
@@ -149,7 +149,7 @@ impl Backend for Cpu {
     fn latent_rows(&self, x: &Tensor, batch: &Batch) -> Result<Tensor> {
         check::shape("latent_rows", "x", x, batch.n_rows(), x.n_cols())?;
         let n_cols = x.n_cols();
-        let mut out = self.stale(batch.cells().len(), n_cols);
+        let mut out = self.stale(batch.cells().len(), n_cols)?;
         rows::for_each_row(out.numbers_mut(), n_cols, |c, row| {
             let first_row = batch.rows.cells[c].first_row;
             row.copy_from_slice(&x.numbers()[first_row * n_cols..(first_row + 1) * n_cols]);
@@ -159,7 +159,7 @@ impl Backend for Cpu {
 
     fn rows(&self, x: &Tensor, rows: Range<usize>) -> Result<Tensor> {
         check::range("rows", "rows", &rows, x.n_rows())?;
-        let mut out = self.stale(rows.len(), x.n_cols());
+        let mut out = self.stale(rows.len(), x.n_cols())?;
         out.numbers_mut()
             .copy_from_slice(&x.numbers()[rows.start * x.n_cols()..rows.end * x.n_cols()]);
         Ok(out)
@@ -178,14 +178,14 @@ impl Backend for Cpu {
         let op = "layer_norm_relu";
         check::vector(op, "weight", weight, x.n_cols())?;
         check::vector(op, "bias", bias, x.n_cols())?;
-        let mut out = self.stale(x.n_rows(), x.n_cols());
+        let mut out = self.stale(x.n_rows(), x.n_cols())?;
         rows::layer_norm_relu(x.numbers(), &weight.rows(), &bias.rows(), eps, out.numbers_mut());
         Ok(out)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Weight, eps: f32) -> Result<Tensor> {
         check::vector("rms_norm", "weight", weight, x.n_cols())?;
-        let mut out = self.stale(x.n_rows(), x.n_cols());
+        let mut out = self.stale(x.n_rows(), x.n_cols())?;
         rows::rms_norm(x.numbers(), &weight.rows(), eps, out.numbers_mut());
         Ok(out)
     }
@@ -223,7 +223,7 @@ impl Backend for Cpu {
                 }
             }
         };
-        let mut out = self.stale(x.n_rows(), n_out);
+        let mut out = self.stale(x.n_rows(), n_out)?;
         let product = Linear {
             x: x.numbers(),
             n_inner: x.n_cols(),
@@ -271,14 +271,14 @@ impl Backend for Cpu {
         let q = heads(op, "q", &q, n_rows, shape)?;
         let k = heads(op, "k", &k, batch.n_rows(), shape)?;
         let v = heads(op, "v", &v, batch.n_rows(), shape)?;
-        let mut keys = self.stale(1, shape.packed_len(Side::Keys, cells));
-        let mut values = self.stale(1, shape.packed_len(Side::Values, cells));
+        let mut keys = self.stale(1, shape.packed_len(Side::Keys, cells))?;
+        let mut values = self.stale(1, shape.packed_len(Side::Values, cells))?;
         let mut packing = shape.packing(Side::Keys, k, cells, keys.numbers_mut());
         packing.extend(shape.packing(Side::Values, v, cells, values.numbers_mut()));
         attention::pack(packing);
         let keys = shape.packed(Side::Keys, cells, keys.numbers());
         let values = shape.packed(Side::Values, cells, values.numbers());
-        let mut out = self.stale(n_rows, n_heads * head_size);
+        let mut out = self.stale(n_rows, n_heads * head_size)?;
         attention::attend(q, &keys, &values, cells, &n_queries, shape, out.numbers_mut());
         Ok(out)
     }
@@ -298,10 +298,10 @@ impl Backend for Cpu {
         let k = heads(op, "k", &k, batch.n_rows(), shape)?;
         check::range(op, "cell", &(cell..cell.saturating_add(1)), batch.cells().len())?;
         let cell = batch.cells()[cell];
-        let mut keys = self.stale(1, shape.packed_len(Side::Keys, &[cell]));
+        let mut keys = self.stale(1, shape.packed_len(Side::Keys, &[cell]))?;
         attention::pack(shape.packing(Side::Keys, k, &[cell], keys.numbers_mut()));
         let keys = shape.packed(Side::Keys, &[cell], keys.numbers());
-        let mut out = self.stale(n_heads * cell.n_rows, cell.n_rows);
+        let mut out = self.stale(n_heads * cell.n_rows, cell.n_rows)?;
         attention::probabilities(q, &keys, cell, shape, out.numbers_mut());
         Ok(out)
     }

@@ -1,6 +1,7 @@
 //! Memory of activations, given back when a tensor is dropped and handed out again: a forward pass allocates once.
 
 use crate::backend::Matrix;
+use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Buffers that are not in use, and how many numbers are.
@@ -20,19 +21,26 @@ struct Idle {
 
 impl Pool {
     /// A buffer of at least `len` numbers, whatever they are.
-    fn take(&self, len: usize) -> Vec<f32> {
+    fn take(&self, len: usize) -> Result<Vec<f32>> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |buffer: &Vec<f32>| (len..=len.saturating_mul(2)).contains(&buffer.len());
         let best = (0..idle.buffers.len())
             .filter(|&i| fits(&idle.buffers[i]))
             .min_by_key(|&i| idle.buffers[i].len());
-        let buffer = best.map_or_else(|| vec![0.0; len], |i| idle.buffers.swap_remove(i));
+        let buffer = match best {
+            Some(i) => idle.buffers.swap_remove(i),
+            None => zeros(len).or_else(|_| {
+                // What lies idle is of other sizes.
+                (idle.buffers, idle.idle_len) = (Vec::new(), 0);
+                zeros(len)
+            })?,
+        };
         if best.is_some() {
             idle.idle_len -= buffer.len();
         }
         idle.used_len += buffer.len();
         idle.peak_len = idle.peak_len.max(idle.used_len);
-        buffer
+        Ok(buffer)
     }
 
     /// Keeps a buffer for later, unless more would lie idle than was ever needed at once: new memory is slow, because the system
@@ -47,6 +55,20 @@ impl Pool {
     }
 }
 
+/// [`Error::Memory`] where there is not as much.
+pub(super) fn zeros(len: usize) -> Result<Vec<f32>> {
+    let mut buffer = Vec::new();
+    let too_much = |_| {
+        Error::memory(
+            "processor",
+            format_args!("{len} more numbers of 4 bytes do not fit in memory"),
+        )
+    };
+    buffer.try_reserve_exact(len).map_err(too_much)?;
+    buffer.resize(len, 0.0);
+    Ok(buffer)
+}
+
 /// An activation matrix in memory.
 #[derive(Debug)]
 pub struct Tensor {
@@ -59,13 +81,16 @@ pub struct Tensor {
 
 impl Tensor {
     /// A matrix that holds whatever was in its memory before: every number of it must be written.
-    pub(super) fn stale(pool: &Arc<Pool>, n_rows: usize, n_cols: usize) -> Self {
-        Self {
-            buffer: pool.take(n_rows * n_cols),
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(super) fn stale(pool: &Arc<Pool>, n_rows: usize, n_cols: usize) -> Result<Self> {
+        Ok(Self {
+            buffer: pool.take(n_rows * n_cols)?,
             n_rows,
             n_cols,
             pool: Arc::clone(pool),
-        }
+        })
     }
 
     /// Row-major.
@@ -103,10 +128,10 @@ mod tests {
     fn memory_is_used_again() {
         let pool = Arc::new(Pool::default());
         let at = |x: &Tensor| x.numbers().as_ptr();
-        let first = Tensor::stale(&pool, 10, 10);
+        let first = Tensor::stale(&pool, 10, 10).unwrap();
         let place = at(&first);
         drop(first);
-        let (second, third) = (Tensor::stale(&pool, 9, 11), Tensor::stale(&pool, 10, 10));
+        let (second, third) = (Tensor::stale(&pool, 9, 11).unwrap(), Tensor::stale(&pool, 10, 10).unwrap());
         assert_eq!(at(&second), place);
         assert_ne!(at(&third), place);
     }
@@ -115,10 +140,21 @@ mod tests {
     fn idle_memory_is_bounded_by_what_was_needed() {
         let pool = Arc::new(Pool::default());
         for len in 1..200 {
-            drop(Tensor::stale(&pool, len, len));
+            drop(Tensor::stale(&pool, len, len).unwrap());
         }
         let idle = pool.0.lock().unwrap();
         assert!(idle.idle_len <= idle.peak_len && idle.peak_len <= 2 * 199 * 199, "{idle:?}");
         assert_eq!(idle.used_len, 0);
+    }
+
+    #[test]
+    fn more_than_there_is_leaves_the_pool_as_it_was() {
+        let pool = Arc::new(Pool::default());
+        let kept = Tensor::stale(&pool, 3, 3).unwrap();
+        drop(Tensor::stale(&pool, 2, 2).unwrap());
+        let error = Tensor::stale(&pool, usize::MAX / 8, 1).unwrap_err();
+        assert_eq!(error.code(), "memory");
+        let idle = pool.0.lock().unwrap();
+        assert_eq!((idle.used_len, idle.idle_len, idle.buffers.len()), (kept.buffer.len(), 0, 0));
     }
 }

@@ -176,6 +176,11 @@ impl Gpu {
         lock(&self.opened.lost).get_or_insert("destroyed".to_owned());
     }
 
+    /// Allows no more than `bytes` beside the buffers in use, as where other programs have the rest. For tests of recovery.
+    pub fn limit_memory(&self, bytes: u64) {
+        lock(&self.pool).limit(bytes);
+    }
+
     fn check_alive(&self) -> Result<()> {
         match lock(&self.opened.lost).as_ref() {
             None => Ok(()),

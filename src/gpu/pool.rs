@@ -13,9 +13,32 @@ const MOST_FREE: u64 = 1 << 30;
 pub(super) struct Pool {
     free: HashMap<(u64, wgpu::BufferUsages), Vec<(u64, wgpu::Buffer)>>,
     free_size: u64,
+    /// Bytes of all buffers, free or in use.
+    size: u64,
+    /// The most bytes that there may be, where a test wants less than the device has.
+    limit: Option<u64>,
     next_id: u64,
+    /// Buffers of an earlier one are not used again.
+    generation: u32,
     /// Bind groups keep buffers alive, so they must go when a buffer is to be freed.
     pub(super) evicted: bool,
+}
+
+impl Pool {
+    /// From now on there are no more than `bytes` beside the buffers in use.
+    pub(super) const fn limit(&mut self, bytes: u64) {
+        self.limit = Some(self.size - self.free_size + bytes);
+    }
+
+    /// Keeps nothing of what there is for later: some buffers may not be real because memory ran out, and what is free may be needed in
+    /// other sizes.
+    pub(super) fn start_afresh(&mut self) {
+        self.free.clear();
+        self.size -= self.free_size;
+        self.free_size = 0;
+        self.generation += 1;
+        self.evicted = true;
+    }
 }
 
 /// A buffer of the pool, at least as large as was asked for.
@@ -23,6 +46,7 @@ pub(crate) struct Buffer {
     raw: Option<wgpu::Buffer>,
     id: u64,
     key: (u64, wgpu::BufferUsages),
+    generation: u32,
     pool: Arc<Mutex<Pool>>,
 }
 
@@ -32,12 +56,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Buffer {
-    /// Takes a free buffer, or has one made by `create(size)`. `size` is rounded up by [`size_class`] before.
+    /// Takes a free buffer, or has one made by `create(size, whether it is to fail)`. `size` is rounded up by [`size_class`] before.
     pub(super) fn take(
         pool: &Arc<Mutex<Pool>>,
         size: u64,
         usage: wgpu::BufferUsages,
-        create: impl FnOnce(u64) -> wgpu::Buffer,
+        create: impl FnOnce(u64, bool) -> wgpu::Buffer,
     ) -> Self {
         let key = (size, usage);
         let mut state = lock(pool);
@@ -48,14 +72,18 @@ impl Buffer {
             }
             None => {
                 state.next_id += 1;
-                (state.next_id, create(key.0))
+                state.size += key.0;
+                let is_refused = state.limit.is_some_and(|limit| state.size > limit);
+                (state.next_id, create(key.0, is_refused))
             }
         };
+        let generation = state.generation;
         drop(state);
         Self {
             raw: Some(raw),
             id,
             key,
+            generation,
             pool: Arc::clone(pool),
         }
     }
@@ -74,8 +102,9 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(raw) = self.raw.take() else { return };
         let mut pool = lock(&self.pool);
-        if pool.free_size + self.key.0 > MOST_FREE {
+        if pool.free_size + self.key.0 > MOST_FREE || self.generation != pool.generation {
             pool.evicted = true;
+            pool.size -= self.key.0;
             return;
         }
         pool.free_size += self.key.0;

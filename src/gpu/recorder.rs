@@ -5,7 +5,7 @@ use super::kernel::{Access, Kernel};
 use super::pool::{Buffer, lock, size_class};
 #[cfg(not(target_arch = "wasm32"))]
 use super::timer::Timer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -222,25 +222,27 @@ impl Gpu {
         }
         let group_key = (kernel.name, buffers.iter().map(|b| b.id()).collect::<Vec<_>>());
         if !recorder.bind_groups.contains_key(&group_key) {
-            let mut entries = vec![wgpu::BindGroupEntry {
-                binding: 0,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &recorder.params,
-                    offset: 0,
-                    size: std::num::NonZeroU64::new(params_size(kernel)),
-                }),
-            }];
-            for (binding, buffer) in (1..).zip(buffers) {
-                let Some(raw) = buffer.raw() else { continue };
-                entries.push(wgpu::BindGroupEntry {
-                    binding,
-                    resource: raw.as_entire_binding(),
-                });
-            }
-            let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(kernel.name),
-                layout: &group_layout,
-                entries: &entries,
+            let group = recorder.scoped(device, kernel.name, |recorder| {
+                let mut entries = vec![wgpu::BindGroupEntry {
+                    binding: 0,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &recorder.params,
+                        offset: 0,
+                        size: std::num::NonZeroU64::new(params_size(kernel)),
+                    }),
+                }];
+                for (binding, buffer) in (1..).zip(buffers) {
+                    let Some(raw) = buffer.raw() else { continue };
+                    entries.push(wgpu::BindGroupEntry {
+                        binding,
+                        resource: raw.as_entire_binding(),
+                    });
+                }
+                device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(kernel.name),
+                    layout: &group_layout,
+                    entries: &entries,
+                })
             });
             recorder.bind_groups.insert(group_key, group);
         }
@@ -260,13 +262,20 @@ impl Gpu {
 
     fn pooled(&self, size: u64, usage: wgpu::BufferUsages) -> Buffer {
         let device = &self.opened.device;
-        Buffer::take(&self.pool, size, usage, |size| {
+        Buffer::take(&self.pool, size, usage, |size, is_refused| {
             let mut recorder = lock(&self.recorder);
-            recorder.scoped(device, format!("allocate {size} bytes"), |_| {
+            let what = format!("allocate {size} bytes");
+            if is_refused {
+                let source = "more than the limit".into();
+                let refusal = std::future::ready(Some(wgpu::Error::OutOfMemory { source }));
+                recorder.verdicts.push((what.clone(), Box::pin(refusal)));
+            }
+            recorder.scoped(device, what, |_| {
                 device.create_buffer(&wgpu::BufferDescriptor {
                     label: None,
                     size,
-                    usage,
+                    // Without a usage it is as unreal as one for which there was no memory.
+                    usage: if is_refused { wgpu::BufferUsages::empty() } else { usage },
                     mapped_at_creation: false,
                 })
             })
@@ -325,6 +334,7 @@ impl Gpu {
         let (Some(from), Some(to)) = (buffer.raw(), staging.raw()) else {
             return Err(self.error("download", "the buffer is gone"));
         };
+        let (done, mapped) = futures_channel::oneshot::channel();
         let (index, verdicts) = {
             let mut recorder = lock(&self.recorder);
             drop(recorder.pass.take());
@@ -335,36 +345,65 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(from, 0, to, 0, bytes);
             recorder.counters.bytes_down += bytes;
             let index = recorder.submit(device, &self.opened.queue);
+            recorder.scoped(device, "download", |_| {
+                to.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+                    // The receiver is gone only when the caller gave up on the download.
+                    let _ = done.send(result);
+                });
+            });
             (index, std::mem::take(&mut recorder.verdicts))
         };
-        let (done, mapped) = futures_channel::oneshot::channel();
-        to.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-            // The receiver is gone only when the caller gave up on the download.
-            let _ = done.send(result);
-        });
         // Also when the caller gives up: the pool may hand the buffer out again.
-        let _unmap = Unmap(to);
+        let _unmap = Unmap(to, &self.opened.device);
         #[cfg(not(target_arch = "wasm32"))]
         others_first().await;
-        self.wait("download", index)?;
-        let mapped = mapped.await;
-        for (operation, verdict) in verdicts {
-            if let Some(error) = verdict.await {
-                self.check_alive()?;
-                return Err(self.error(operation, error));
-            }
-        }
-        self.check_alive()?;
-        if let Some(error) = lock(&self.opened.uncaptured).take() {
-            return Err(self.error("run", error));
-        }
-        match mapped {
+        let waited = self.wait("download", index);
+        // First: a submit that was refused cannot be waited for, and here is why.
+        self.judge(verdicts).await?;
+        waited?;
+        match mapped.await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(self.error("download", e)),
             Err(e) => return Err(self.error("download", e)),
         }
         let view = to.get_mapped_range(0..bytes).map_err(|e| self.error("download", e))?;
         Ok(view.to_vec())
+    }
+
+    /// Waits for what was brought to the device, and says what went wrong with it.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], [`Error::Device`], [`Error::DeviceLost`].
+    pub async fn arrived(&self) -> Result<()> {
+        self.check_alive()?;
+        let verdicts = std::mem::take(&mut lock(&self.recorder).verdicts);
+        self.judge(verdicts).await
+    }
+
+    /// What went wrong first; or that memory ran out, which makes other things go wrong.
+    async fn judge(&self, verdicts: Vec<(String, Verdict)>) -> Result<()> {
+        let mut first = None;
+        for (operation, verdict) in verdicts {
+            match verdict.await {
+                None => {}
+                Some(wgpu::Error::OutOfMemory { .. }) => {
+                    self.check_alive()?;
+                    lock(&self.pool).start_afresh();
+                    lock(&self.opened.uncaptured).take();
+                    let problem = format_args!("{operation}: it has no more memory");
+                    return Err(Error::memory(&self.opened.info.adapter, problem));
+                }
+                Some(error) => first = first.or(Some((operation, error))),
+            }
+        }
+        self.check_alive()?;
+        if let Some((operation, error)) = first {
+            return Err(self.error(operation, error));
+        }
+        match lock(&self.opened.uncaptured).take() {
+            Some(error) => Err(self.error("run", error)),
+            None => Ok(()),
+        }
     }
 
     /// Work of about a tenth of a second.
@@ -380,11 +419,14 @@ impl Gpu {
 }
 
 /// Ends a mapping when it goes.
-struct Unmap<'a>(&'a wgpu::Buffer);
+struct Unmap<'a>(&'a wgpu::Buffer, &'a wgpu::Device);
 
 impl Drop for Unmap<'_> {
     fn drop(&mut self) {
+        // A buffer for which there was no memory cannot be unmapped, and that was told before.
+        let scope = self.1.push_error_scope(wgpu::ErrorFilter::Validation);
         self.0.unmap();
+        drop(scope.pop());
     }
 }
 

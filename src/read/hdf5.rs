@@ -236,7 +236,7 @@ fn read<T: H5Type, U>(
             return Err(Error::file(name, path, problem));
         }
         // Only now: the sizes are the file's word, and what is not there cannot be read.
-        out.try_reserve(numbers.len()).map_err(|_| too_large())?;
+        out.try_reserve(numbers.len()).map_err(|_| too_large().for_lack_of_memory())?;
         // The array's own iterator counts through every dimension: several times slower than a slice.
         match numbers.as_slice() {
             Some(numbers) => out.extend(numbers.iter().cloned().map(convert)),
@@ -463,7 +463,13 @@ fn explain(name: &str, place: impl Display, mut error: Hdf5Error) -> Error {
             )
         }
         Hdf5Error::InvalidMagic => Error::file(name, place, "not an HDF5 file"),
-        error => Error::file(name, place, error),
+        error => {
+            let problem = error.to_string();
+            // The crate has no kind of error for it.
+            let is_memory = problem.contains("cannot allocate");
+            let error = Error::file(name, place, problem);
+            if is_memory { error.for_lack_of_memory() } else { error }
+        }
     }
 }
 

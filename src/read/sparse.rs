@@ -110,7 +110,7 @@ impl Turned {
         let mut offsets = Vec::new();
         if offsets.try_reserve_exact(n_cells + 1).is_err() {
             let problem = format_args!("a CSC matrix of {n_cells} cells does not fit in memory");
-            return Err(sparse.indices.wrong(&problem));
+            return Err(sparse.indices.wrong(&problem).for_lack_of_memory());
         }
         offsets.resize(n_cells + 1, 0);
         let mut turned = Self {
@@ -150,12 +150,12 @@ impl Turned {
         let offsets: Vec<usize> = self.offsets[first..=end].iter().map(|offset| offset - start).collect();
         let len = offsets.last().copied().unwrap_or(0);
         let (mut genes, mut values) = (Vec::new(), Vec::new());
-        let too_large = |_| {
+        let no_memory = |_| {
             let problem = format_args!("{len} values of a CSC matrix do not fit in memory");
-            self.sparse.data.wrong(&problem)
+            self.sparse.data.wrong(&problem).for_lack_of_memory()
         };
-        genes.try_reserve_exact(len).map_err(too_large)?;
-        values.try_reserve_exact(len).map_err(too_large)?;
+        genes.try_reserve_exact(len).map_err(no_memory)?;
+        values.try_reserve_exact(len).map_err(no_memory)?;
         genes.resize(len, 0);
         values.resize(len, 0.0);
         let (mut next, mut gene) = (offsets.clone(), 0);

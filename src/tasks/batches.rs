@@ -31,17 +31,14 @@ pub(crate) async fn run_batches(
     want: Want,
     take: &mut dyn FnMut(Range<usize>, Output) -> Result<()>,
 ) -> Result<()> {
-    let batches = batches(tokens, runner.max_rows());
-    let mut rest = batches.as_slice();
-    while !rest.is_empty() {
-        let mut n_taken = 0;
-        let mut count = |cells, output| {
-            n_taken += 1;
+    let mut n_done = 0;
+    while n_done < tokens.len() {
+        let batches = batches(tokens, n_done, runner.max_rows());
+        let mut count = |cells: Range<usize>, output| {
+            n_done = cells.end;
             take(cells, output)
         };
-        let result = run_ahead(runner, rest, want, &mut count).await;
-        rest = &rest[n_taken..];
-        if let Err(error) = result {
+        if let Err(error) = run_ahead(runner, &batches, want, &mut count).await {
             runner.recover(error).await?;
         }
     }
@@ -73,18 +70,17 @@ async fn run_ahead(
     }
 }
 
-fn batches(tokens: &[Tokens], max_rows: usize) -> Vec<Batch<'_>> {
+/// All cells from `first` on.
+fn batches(tokens: &[Tokens], mut first: usize, max_rows: usize) -> Vec<Batch<'_>> {
     let mut batches = Vec::new();
-    for (block, tokens) in tokens.chunks(BLOCK).enumerate() {
-        let mut first = 0;
-        while first < tokens.len() {
-            let end = first + batch_len(&tokens[first..], max_rows);
-            batches.push(Batch {
-                cells: block * BLOCK + first..block * BLOCK + end,
-                inputs: tokens[first..end].iter().map(input).collect(),
-            });
-            first = end;
-        }
+    while first < tokens.len() {
+        let block = (first / BLOCK + 1) * BLOCK;
+        let end = first + batch_len(&tokens[first..block.min(tokens.len())], max_rows);
+        batches.push(Batch {
+            cells: first..end,
+            inputs: tokens[first..end].iter().map(input).collect(),
+        });
+        first = end;
     }
     batches
 }
@@ -213,6 +209,44 @@ mod tests {
         );
         assert_eq!(taken, [0..1, 1..2, 2..3]);
         assert!(result.is_ok());
+    }
+
+    /// Has memory for one row at a time, which it learns when it is asked for more.
+    struct Small {
+        max_rows: usize,
+    }
+
+    impl Runner for Small {
+        fn max_rows(&self) -> usize {
+            self.max_rows
+        }
+
+        async fn forward(&self, cells: &[CellInput<'_>], _want: Want) -> Result<Output> {
+            match cells {
+                [cell] => Ok(Output {
+                    latent: vec![cell.gene_ids[0] as f32],
+                    ..Output::default()
+                }),
+                _ => Err(Error::memory("device", self.max_rows)),
+            }
+        }
+
+        async fn recover(&mut self, error: Error) -> Result<()> {
+            self.max_rows /= 2;
+            if self.max_rows == 0 { Err(error) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn where_memory_runs_out_the_cells_that_are_left_are_cut_into_smaller_batches() {
+        let tokens: Vec<Tokens> = (2..7).map(of).collect();
+        let mut found = Vec::new();
+        let mut take = |cells: Range<usize>, output: Output| {
+            found.extend(cells.zip(output.latent));
+            Ok(())
+        };
+        pollster::block_on(run_batches(&mut Small { max_rows: 8 }, &tokens, Want::default(), &mut take)).unwrap();
+        assert_eq!(found, [(0, 2.0), (1, 3.0), (2, 4.0), (3, 5.0), (4, 6.0)]);
     }
 
     #[test]

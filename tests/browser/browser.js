@@ -2,8 +2,11 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -44,11 +47,29 @@ async function failure(server) {
   throw new Error(`the server ended with ${code}`);
 }
 
-export async function launch({ webgpu, webgl = true }) {
+export async function launch({ webgpu, webgl = true, flags = [] }) {
   return chromium.launch({
     executablePath: process.env.SCDIVA_CHROMIUM ?? "/usr/bin/chromium",
-    args: [...FLAGS, ...(webgl ? WEBGL_FLAGS : ["--disable-gpu"]), ...(webgpu ? WEBGPU_FLAGS : [])],
+    args: [...FLAGS, ...(webgl ? WEBGL_FLAGS : ["--disable-gpu"]), ...(webgpu ? WEBGPU_FLAGS : []), ...flags],
   });
+}
+
+/** For a file of tests of the page, from before its first until after its last: the page's `origin`, a `browser` without WebGPU, a `folder`. */
+export function stage() {
+  const stage = {};
+  let server;
+  before(async () => {
+    server = await serve("www/dist");
+    stage.origin = server.origin;
+    stage.folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
+    stage.browser = await launch({ webgpu: false });
+  });
+  after(async () => {
+    await stage.browser.close();
+    server.stop();
+    await rm(stage.folder, { recursive: true });
+  });
+  return stage;
 }
 
 /** A new page that fails its test on any error in its console; `requests` fills with all addresses, those of its workers too. */

@@ -1,36 +1,22 @@
 // How the page looks and behaves: for a screen reader, in light and dark, on a phone, while it computes, and without WebGL.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { launch, open, picture, serve } from "./browser.js";
+import { readFile, writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { open, picture, stage } from "./browser.js";
 import { annotate, ended, findings, lookedAt, modelReady, saved, smallMatrix, WAIT } from "./page_support.js";
 
-let server;
-let browser;
-let folder;
-before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-  await rm(folder, { recursive: true });
-});
+const at = stage();
 
 for (const colorScheme of ["light", "dark"]) {
   test(`nothing serious is in the way of a screen reader, ${colorScheme}`, async () => {
-    const { page, close } = await open(browser, server.origin, { colorScheme });
+    const { page, close } = await open(at.browser, at.origin, { colorScheme });
     await modelReady(page);
     assert.deepEqual(await findings(page), []);
     await page.click("#model-short");
     assert.deepEqual(await findings(page), []);
     await page.click("#model-short");
-    await page.setInputFiles("#file", await smallMatrix(folder));
+    await page.setInputFiles("#file", await smallMatrix(at.folder));
     await lookedAt(page);
     await page.waitForFunction(() => /^Takes|^Needs/.test(document.querySelector("#estimate").textContent), null, WAIT);
     assert.deepEqual(await findings(page), []);
@@ -43,12 +29,12 @@ for (const colorScheme of ["light", "dark"]) {
 
   for (const [where, viewport] of [["", { width: 800, height: 700 }], ["-phone", { width: 390, height: 740 }]]) {
     test(`start, what was found, and results look as they did, ${colorScheme}${where}`, async () => {
-      const { page, close } = await open(browser, server.origin, { colorScheme, viewport });
+      const { page, close } = await open(at.browser, at.origin, { colorScheme, viewport });
       const look = (name) => asItDid(page, `${name}${where}-${colorScheme}`);
       await modelReady(page);
       await page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
       await look("start");
-      await page.setInputFiles("#file", await smallMatrix(folder));
+      await page.setInputFiles("#file", await smallMatrix(at.folder));
       await lookedAt(page);
       await page.waitForFunction(() => /^Takes/.test(document.querySelector("#estimate").textContent), null, WAIT);
       // How long it takes differs from machine to machine.
@@ -72,7 +58,7 @@ async function asItDid(page, name) {
   const now = await page.screenshot({ animations: "disabled", fullPage: true, type: "jpeg", quality: 70 });
   const path = new URL(`looks/${name}.jpg`, import.meta.url);
   if (process.env.TAKE_LOOKS) await writeFile(path, now);
-  const blank = await browser.newPage();
+  const blank = await at.browser.newPage();
   const [mean, most] = await blank.evaluate(difference, [now.toString("base64"), (await readFile(path)).toString("base64")]);
   await blank.close();
   assert.ok(mean < 4 && most < 90, `${name} differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most; TAKE_LOOKS=1 takes new ones`);
@@ -105,7 +91,7 @@ async function difference([a, b]) {
 }
 
 test("the page stays smooth while the worker computes", async () => {
-  const { page, close } = await open(browser, server.origin);
+  const { page, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
   await page.evaluate(() => {
@@ -130,8 +116,8 @@ test("the page stays smooth while the worker computes", async () => {
 });
 
 test("works at the width of a phone", async () => {
-  const { page, close } = await open(browser, server.origin, { viewport: { width: 390, height: 740 }, hasTouch: true });
-  await page.setInputFiles("#file", await smallMatrix(folder));
+  const { page, close } = await open(at.browser, at.origin, { viewport: { width: 390, height: 740 }, hasTouch: true });
+  await page.setInputFiles("#file", await smallMatrix(at.folder));
   await annotate(page);
   await page.waitForSelector("#markers-table", WAIT);
   await picture(page, "phone");
@@ -146,7 +132,7 @@ test("works at the width of a phone", async () => {
 });
 
 test("by keyboard alone: demo, threshold, legend, map", async () => {
-  const { page, close } = await open(browser, server.origin);
+  const { page, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await page.focus("#demo");
   await page.keyboard.press("Enter");
@@ -172,7 +158,7 @@ test("by keyboard alone: demo, threshold, legend, map", async () => {
 
 /** The map as it is drawn when the browser says that it has this graphics card; `null` is no WebGL at all. */
 async function mapOn(t, card) {
-  const { page, problems, close } = await open(browser, "about:blank", { viewport: { width: 1000, height: 900 } });
+  const { page, problems, close } = await open(at.browser, "about:blank", { viewport: { width: 1000, height: 900 } });
   t.after(close);
   await page.addInitScript((card) => {
     const { getContext } = HTMLCanvasElement.prototype;
@@ -184,7 +170,7 @@ async function mapOn(t, card) {
       return card !== null && (name === 0x9246 || name === 0x1f01) ? card : getParameter.call(this, name);
     };
   }, card);
-  await page.goto(server.origin);
+  await page.goto(at.origin);
   await page.setInputFiles("#file", { name: "demo.scdiva", mimeType: "", buffer: await savedDemo() });
   await page.waitForSelector(".legend-item", WAIT);
   await page.waitForFunction(() => document.querySelector(".map-surface canvas")?.width > 300, null, WAIT);
@@ -207,7 +193,7 @@ async function mapOn(t, card) {
 let demoFile;
 async function savedDemo() {
   if (demoFile) return demoFile;
-  const { page, close } = await open(browser, server.origin);
+  const { page, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await page.click("#demo");
   await ended(page);
@@ -221,7 +207,7 @@ test("the map is the same on a graphics card, on an imitated one, and without We
   assert.match(ways[0].selected, /^\d+ cells selected$/);
   for (const { picture, selected } of ways.slice(1)) {
     assert.equal(selected, ways[0].selected);
-    const blank = await browser.newPage();
+    const blank = await at.browser.newPage();
     const [mean, most] = await blank.evaluate(difference, [ways[0].picture, picture]);
     await blank.close();
     assert.ok(mean < 3 && most < 90, `differs by ${mean.toFixed(1)} of 255 on average, ${most.toFixed(0)} at most`);

@@ -3,42 +3,29 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { root } from "../../pkg/test/command.js";
-import { launch, open, picture, serve } from "./browser.js";
+import { open, picture, stage } from "./browser.js";
 import { annotate, assertAllFrom, ended, modelReady, smallMatrix, WAIT } from "./page_support.js";
 
-let server;
-let browser;
-let folder;
-before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-  await rm(folder, { recursive: true });
-});
+const at = stage();
 
 const kept = (page) => page.waitForSelector("#offline[data-ready]", { state: "attached", ...WAIT });
 
 test("after the file is opened nothing is asked for, and the page says so", async () => {
-  const { page, requests, problems, close } = await open(browser, server.origin);
+  const { page, requests, problems, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await kept(page);
   const before = requests.length;
-  await page.setInputFiles("#file", await smallMatrix(folder));
+  await page.setInputFiles("#file", await smallMatrix(at.folder));
   await annotate(page);
   await page.waitForSelector("#markers-table", WAIT);
   assert.deepEqual(requests.slice(before).filter((address) => !address.startsWith("blob:")), []);
-  assertAllFrom(server.origin, requests);
+  assertAllFrom(at.origin, requests);
   assert.match(await page.textContent("#requests"), /^\d+ requests so far, all to this site; none since your file was opened\.$/);
   await page.click("#private-summary");
   await picture(page, "private");
@@ -49,7 +36,7 @@ test("after the file is opened nothing is asked for, and the page says so", asyn
 });
 
 test("the security policy lets nothing out, whoever asks", async () => {
-  const { page, close } = await open(browser, server.origin);
+  const { page, close } = await open(at.browser, at.origin);
   let reached = 0;
   const other = createServer((_, response) => {
     reached++;
@@ -81,7 +68,7 @@ test("the security policy lets nothing out, whoever asks", async () => {
 });
 
 test("without a network it loads again, and annotates", async () => {
-  const { page, problems, close } = await open(browser, server.origin);
+  const { page, problems, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await kept(page);
   assert.match(await page.textContent("#offline"), /^Works offline now/);
@@ -97,8 +84,8 @@ test("without a network it loads again, and annotates", async () => {
 });
 
 test("a model of one's own is kept, checked when it is loaded, and removed", async () => {
-  const { page, close } = await open(browser, server.origin);
-  const mine = join(folder, "mymodel");
+  const { page, close } = await open(at.browser, at.origin);
+  const mine = join(at.folder, "mymodel");
   await cp(join(root, "models/mini"), mine, { recursive: true });
   await page.click("#model-short");
   await page.setInputFiles("#model-folder", mine);
@@ -110,7 +97,7 @@ test("a model of one's own is kept, checked when it is loaded, and removed", asy
   await page.reload();
   await modelReady(page);
   assert.equal(await page.textContent("#model-short"), "Model: mymodel");
-  await page.setInputFiles("#file", await smallMatrix(folder));
+  await page.setInputFiles("#file", await smallMatrix(at.folder));
   await annotate(page);
   assert.match(await page.textContent("#methods-text"), /SHA-256 of the model [0-9a-f]{16}/);
 
@@ -138,7 +125,7 @@ test("a model of one's own is kept, checked when it is loaded, and removed", asy
 });
 
 test("a model comes from an address of the page's own site, checked by its list, and from no other site", async () => {
-  const site = join(folder, "site");
+  const site = join(at.folder, "site");
   await cp(join(root, "www/dist"), site, { recursive: true });
   const [plain, listed] = ["plain", "listed"].map((name) => join(site, "lab", name));
   for (const to of [plain, listed]) await cp(join(root, "models/mini"), to, { recursive: true });
@@ -151,7 +138,7 @@ test("a model comes from an address of the page's own site, checked by its list,
   );
   await writeFile(join(listed, "scdiva.json"), JSON.stringify(list));
   const own = await serve(site);
-  const { page, requests, close } = await open(browser, `${own.origin}/?add-model=lab/listed`, { serviceWorkers: "block" });
+  const { page, requests, close } = await open(at.browser, `${own.origin}/?add-model=lab/listed`, { serviceWorkers: "block" });
   const says = (pattern) => page.waitForFunction((text) => new RegExp(text).test(document.querySelector("#model-status").textContent), pattern, WAIT);
   const add = async (address) => {
     await page.fill("#model-address", address);

@@ -1,27 +1,17 @@
 // A labelled file teaches the model its own types, in the page.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { demo } from "../../pkg/test/command.js";
-import { launch, open, picture, serve } from "./browser.js";
+import { open, picture, stage } from "./browser.js";
 import { annotate, drop, findings, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
-let server;
-let browser;
-before(async () => {
-  server = await serve("www/dist");
-  browser = await launch({ webgpu: false });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-});
+const at = stage();
 
 test("types of a file's own are learned, used, and their head is saved and opened again", async () => {
-  const { page, problems, close } = await open(browser, server.origin);
+  const { page, problems, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await page.setInputFiles("#file", demo);
   await lookedAt(page);
@@ -47,14 +37,14 @@ test("types of a file's own are learned, used, and their head is saved and opene
   assert.deepEqual(problems, []);
   await close();
 
-  const other = await open(browser, server.origin);
+  const other = await open(at.browser, at.origin);
   await modelReady(other.page);
   await other.page.setInputFiles("#head-file", { name: "broken.safetensors", mimeType: "", buffer: buffer.subarray(0, 100) });
   await other.page.waitForFunction(() => /broken/.test(document.querySelector("#model-status").textContent) && !/^Opening/.test(document.querySelector("#model-status").textContent), null, WAIT);
   assert.equal(await other.page.inputValue("#head"), "");
-  const folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  await writeFile(join(folder, head.name), buffer);
-  await drop(other.page, join(folder, head.name));
+  const file = join(at.folder, head.name);
+  await writeFile(file, buffer);
+  await drop(other.page, file);
   await other.page.waitForFunction(() => /The head simulated_from is chosen/.test(document.querySelector("#model-status").textContent), null, WAIT);
   await picture(other.page, "head-opened");
   await other.page.click("#model-short");
@@ -70,5 +60,4 @@ test("types of a file's own are learned, used, and their head is saved and opene
   assert.deepEqual((await savedTable(other.page)).rows, rows);
   assert.deepEqual(other.problems, []);
   await other.close();
-  await rm(folder, { recursive: true });
 });

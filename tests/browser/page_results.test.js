@@ -3,35 +3,24 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
-import { launch, open, picture, serve } from "./browser.js";
+import { open, picture, stage } from "./browser.js";
 import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
 const PYTHON = join(root, "target/python/bin/python");
-let server;
-let browser;
-let folder;
+const at = stage();
 /** The page with the demo's results, which the tests share. */
 let page;
 let problems;
 before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
-  ({ page, problems } = await open(browser, server.origin, { viewport: { width: 1280, height: 900 } }));
+  ({ page, problems } = await open(at.browser, at.origin, { viewport: { width: 1280, height: 900 } }));
   await modelReady(page);
   await page.click("#demo");
   await ended(page);
   await page.waitForSelector("#markers-table", WAIT);
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-  await rm(folder, { recursive: true });
 });
 
 const legendTitle = () => page.textContent(".map-side h4");
@@ -170,7 +159,7 @@ test("anndata opens the saved .h5ad and finds the table's answers in it", { skip
 
 test("the saved .h5ad opens again, and its own map and groups can be used", async () => {
   const file = await saved(page, "#save-h5ad");
-  const other = await open(browser, server.origin);
+  const other = await open(at.browser, at.origin);
   await other.page.setInputFiles("#file", { name: "again.h5ad", mimeType: "", buffer: await readFile(file.path) });
   await lookedAt(other.page);
   await other.page.selectOption("#groups", "scdiva_cell_type");
@@ -193,7 +182,7 @@ test("the analysis is saved as one file and opened again, without the matrix", a
   assert.equal(file.name, "pbmc_simulated.scdiva");
   const types = await page.$eval("#types tbody", (body) => body.textContent);
   const methods = await page.textContent("#methods-text");
-  const other = await open(browser, server.origin);
+  const other = await open(at.browser, at.origin);
   await other.page.setInputFiles("#file", { name: file.name, mimeType: "", buffer: await readFile(file.path) });
   await ended(other.page);
   assert.equal(await other.page.textContent("#results-title"), "pbmc_simulated.h5ad");

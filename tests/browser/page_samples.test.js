@@ -1,33 +1,20 @@
 // Several files that are a matrix each: annotated one after another, each with its own results, and one table of all.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { demo, inspectNatively } from "../../pkg/test/command.js";
-import { launch, open, picture, serve } from "./browser.js";
+import { open, picture, stage } from "./browser.js";
 import { annotate, drop, ended, findings, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT } from "./page_support.js";
 
-let server;
-let browser;
-let folder;
-before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-  await rm(folder, { recursive: true });
-});
+const at = stage();
 
 test("several matrices are samples, each with its results, and one table of all", async () => {
-  const { page, problems, close } = await open(browser, server.origin);
+  const { page, problems, close } = await open(at.browser, at.origin);
   await modelReady(page);
   const counts = await smallCounts(9);
-  const [first, second] = [await smallMatrix(folder), await table(join(folder, "other.csv"), counts.genes, counts)];
+  const [first, second] = [await smallMatrix(at.folder), await table(join(at.folder, "other.csv"), counts.genes, counts)];
   await drop(page, first, second);
   await lookedAt(page);
   assert.match(await page.textContent("#samples-text"), /^2 samples/);
@@ -75,10 +62,10 @@ test("several matrices are samples, each with its results, and one table of all"
 });
 
 test("samples are looked at together, in one map and one table", async () => {
-  const { page, problems, close } = await open(browser, server.origin);
+  const { page, problems, close } = await open(at.browser, at.origin);
   await modelReady(page);
   const counts = await smallCounts(9);
-  const files = [await smallMatrix(folder), await table(join(folder, "other.csv"), counts.genes, counts)];
+  const files = [await smallMatrix(at.folder), await table(join(at.folder, "other.csv"), counts.genes, counts)];
   await page.setInputFiles("#file", files);
   await annotate(page);
   const alone = (await savedTable(page)).rows;
@@ -106,7 +93,7 @@ test("samples are looked at together, in one map and one table", async () => {
   await page.waitForFunction(() => document.querySelector("#results-title")?.textContent === "small.csv", null, WAIT);
   assert.deepEqual(problems, []);
 
-  const logs = join(folder, "logs.csv");
+  const logs = join(at.folder, "logs.csv");
   const lines = counts.rows.map((row, i) => [`cell_${i}`, ...row.map((n) => (n === 0 ? 0 : Math.log1p((10_000 * n) / row.reduce((a, b) => a + b)).toFixed(4)))].join(","));
   await writeFile(logs, [["cell", ...counts.genes].join(","), ...lines].join("\n"));
   await page.setInputFiles("#file", [files[0], logs]);
@@ -118,11 +105,11 @@ test("samples are looked at together, in one map and one table", async () => {
 });
 
 test("a sample that cannot be annotated says why, and the others can", async () => {
-  const { page, close } = await open(browser, server.origin);
+  const { page, close } = await open(at.browser, at.origin);
   await modelReady(page);
-  const bad = join(folder, "bad.csv");
+  const bad = join(at.folder, "bad.csv");
   await writeFile(bad, "cell,CD3D,MS4A1\nAAAC,3,many\n");
-  await page.setInputFiles("#file", [bad, await smallMatrix(folder)]);
+  await page.setInputFiles("#file", [bad, await smallMatrix(at.folder)]);
   await page.waitForSelector("#error:not([hidden])", WAIT);
   await page.click("#samples-all");
   await page.waitForSelector("#samples-all:not([disabled])", WAIT);
@@ -136,9 +123,9 @@ test("a sample that cannot be annotated says why, and the others can", async () 
 });
 
 test("cancelled, the samples that are annotated stay, and the rest can go on", async () => {
-  const { page, problems, close } = await open(browser, server.origin, { colorScheme: "dark", viewport: { width: 390, height: 740 } });
+  const { page, problems, close } = await open(at.browser, at.origin, { colorScheme: "dark", viewport: { width: 390, height: 740 } });
   await modelReady(page);
-  await page.setInputFiles("#file", [await smallMatrix(folder), demo]);
+  await page.setInputFiles("#file", [await smallMatrix(at.folder), demo]);
   await lookedAt(page);
   await page.click("#samples-all");
   await page.waitForFunction(() => /Annotating pbmc_simulated/.test(document.querySelector("#run-title").textContent) && /cells\/s/.test(document.querySelector("#progress-text").textContent), null, WAIT);

@@ -2,31 +2,19 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { annotateNatively, demo, root } from "../../pkg/test/command.js";
 import { assertSame } from "../../pkg/test/csv.js";
-import { launch, open, serve } from "./browser.js";
+import { wideTable } from "../../pkg/test/several.js";
+import { launch, open, picture, stage } from "./browser.js";
 import { annotate, drop, ended, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
-let server;
-let browser;
-let folder;
-before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-  await rm(folder, { recursive: true });
-});
+const at = stage();
 
 test("in a hidden tab, where no frame is drawn, a run comes to its end", async () => {
-  const { page, problems, close } = await open(browser, server.origin);
+  const { page, problems, close } = await open(at.browser, at.origin);
   await modelReady(page);
   await page.setInputFiles("#file", demo);
   await lookedAt(page);
@@ -47,7 +35,7 @@ test("in a hidden tab, where no frame is drawn, a run comes to its end", async (
 
 // Safari 26 and Firefox 141 have all that the page needs, and lack this; WebGPU too on some systems.
 test("without what other browsers lack, all of it works", async () => {
-  const { page, problems, close } = await open(browser, "about:blank");
+  const { page, problems, close } = await open(at.browser, "about:blank");
   await page.addInitScript(() => {
     delete ReadableStream.prototype[Symbol.asyncIterator];
     delete ReadableStream.prototype.values;
@@ -57,16 +45,16 @@ test("without what other browsers lack, all of it works", async () => {
     for (const name of ["gpu", "deviceMemory", "userAgentData", "connection"]) Object.defineProperty(Navigator.prototype, name, { get: () => undefined, configurable: true });
     delete Performance.prototype.measureUserAgentSpecificMemory;
   });
-  await page.goto(server.origin);
+  await page.goto(at.origin);
   await modelReady(page);
   assert.match(await page.textContent("#device-name"), /^Processor/);
   assert.match(await page.textContent("#device-hint"), /This browser offers no WebGPU/);
-  const mine = join(folder, "mine");
+  const mine = join(at.folder, "mine");
   await cp(join(root, "models/mini"), mine, { recursive: true });
   await page.setInputFiles("#model-folder", mine);
   await page.waitForFunction(() => /^mine is stored/.test(document.querySelector("#model-status").textContent), null, WAIT);
   await modelReady(page);
-  const small = await smallMatrix(folder);
+  const small = await smallMatrix(at.folder);
   await drop(page, small);
   await annotate(page);
   await page.waitForSelector("#markers-table", WAIT);
@@ -93,7 +81,7 @@ function ownProcesses() {
 test("the graphics process dies while it computes, and the run goes on", async () => {
   const withGpu = await launch({ webgpu: true });
   try {
-    const { page, close } = await open(withGpu, `${server.origin}?device=gpu`);
+    const { page, close } = await open(withGpu, `${at.origin}?device=gpu`);
     await modelReady(page);
     assert.match(await page.textContent("#device-name"), /^Software WebGPU adapter/);
     // Another device of the same process tells when it is gone.
@@ -102,7 +90,7 @@ test("the graphics process dies while it computes, and the run goes on", async (
       globalThis.witness = await adapter.requestDevice();
       globalThis.witness.lost.then(() => (globalThis.gone = true));
     });
-    const path = await smallMatrix(folder, 200);
+    const path = await smallMatrix(at.folder, 200);
     await page.setInputFiles("#file", path);
     await lookedAt(page);
     await page.click("#annotate");
@@ -118,5 +106,31 @@ test("the graphics process dies while it computes, and the run goes on", async (
     await close();
   } finally {
     await withGpu.close();
+  }
+});
+
+test("where the browser gives no more memory that is said, and a smaller file is annotated", async () => {
+  const poor = await launch({ webgpu: false, flags: ["--js-flags=--wasm-max-mem-pages=640"] });
+  try {
+    const { page, problems, close } = await open(poor, at.origin);
+    await modelReady(page);
+    const wide = join(at.folder, "wide.csv");
+    await writeFile(wide, await wideTable(root));
+    await page.setInputFiles("#file", wide);
+    await lookedAt(page);
+    if (await page.isHidden("#error")) {
+      await page.click("#annotate");
+      await ended(page);
+    }
+    assert.match(await page.textContent("#error-text"), /not as much memory/);
+    assert.match(await page.textContent("#error-help"), /no more memory\. Close other tabs/);
+    await picture(page, "memory");
+    await page.setInputFiles("#file", demo);
+    await annotate(page);
+    assertSame((await savedTable(page)).rows, annotateNatively(demo));
+    assert.deepEqual(problems, []);
+    await close();
+  } finally {
+    await poor.close();
   }
 });

@@ -1,24 +1,21 @@
 // A head that tells tissues apart: the tissue is recognised or chosen, said with the results, and kept in the saved analysis.
 
 import assert from "node:assert/strict";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
-import { launch, open, picture, serve } from "./browser.js";
+import { open, picture, stage } from "./browser.js";
 import { annotate, ended, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
 const BLOOD = ["B", "Plasma", "CD4 T", "CD8 T", "NK", "CD14 Mono", "CD16 Mono", "DC", "Platelet"];
-let server;
-let browser;
-let folder;
+const at = stage();
 /** The embedded model with a head that knows which of its types are of blood, and a threshold of its own. */
 let model;
 
 /** The embedded model under another name, other things said in its head's metadata; what is `undefined` is not said. */
 async function mini(name, metadata) {
-  const copy = join(folder, name);
+  const copy = join(at.folder, name);
   await cp(join(root, "models/mini"), copy, { recursive: true });
   const path = join(copy, "heads/cell_types.safetensors");
   const bytes = await readFile(path);
@@ -34,19 +31,11 @@ async function mini(name, metadata) {
 }
 
 before(async () => {
-  server = await serve("www/dist");
-  folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-  browser = await launch({ webgpu: false });
   model = await mini("tissues", { tissues: JSON.stringify({ blood: BLOOD }), min_probability: "0.35" });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-  await rm(folder, { recursive: true });
 });
 
 test("the tissue is recognised or chosen, and said", async () => {
-  const { page, problems, close } = await open(browser, server.origin);
+  const { page, problems, close } = await open(at.browser, at.origin);
   await page.setInputFiles("#model-folder", model);
   await page.waitForFunction(() => document.querySelector("#model-short").textContent === "Model: tissues", null, WAIT);
   await modelReady(page);
@@ -64,7 +53,7 @@ test("the tissue is recognised or chosen, and said", async () => {
   await picture(page, "tissue");
 
   const file = await saved(page, "#save-study");
-  const other = await open(browser, server.origin);
+  const other = await open(at.browser, at.origin);
   await other.page.setInputFiles("#file", { name: file.name, mimeType: "", buffer: await readFile(file.path) });
   await ended(other.page);
   for (const part of ["#tissue-decision", "#methods-text", "#threshold-text"]) assert.equal(await other.page.textContent(part), await page.textContent(part));
@@ -80,11 +69,11 @@ test("the tissue is recognised or chosen, and said", async () => {
 });
 
 test("a head that tells no tissues apart says so when one is asked for", async () => {
-  const { page, close } = await open(browser, server.origin);
+  const { page, close } = await open(at.browser, at.origin);
   await page.setInputFiles("#model-folder", await mini("plain", { tissues: undefined, tissue_ambiguous: undefined, min_probability: undefined }));
   await page.waitForFunction(() => document.querySelector("#model-short").textContent === "Model: plain", null, WAIT);
   await modelReady(page);
-  await page.setInputFiles("#file", await smallMatrix(folder));
+  await page.setInputFiles("#file", await smallMatrix(at.folder));
   await lookedAt(page);
   await page.selectOption("#tissue", "blood");
   await lookedAt(page);

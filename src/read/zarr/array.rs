@@ -245,7 +245,7 @@ impl ZarrArray {
             ))
         };
         let len = rows.len().checked_mul(columns.len()).ok_or_else(too_large)?;
-        out.try_reserve(len).map_err(|_| too_large())?;
+        out.try_reserve(len).map_err(|_| too_large().for_lack_of_memory())?;
         let first = out.len();
         out.resize(first + len, T::from_i64(0));
         let out = &mut out[first..];
