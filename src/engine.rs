@@ -94,6 +94,8 @@ pub struct ModelInfo {
     pub n_genes: Option<usize>,
     /// Names of the heads.
     pub heads: Vec<String>,
+    /// `[n_heads]`: names of the tissues that each of them tells apart; none for one that tells none, or cannot be read.
+    pub tissues: Vec<Vec<String>>,
     /// Names of those that were added: [`ScDiVa::add_head`].
     pub own_heads: Vec<String>,
 }
@@ -214,6 +216,10 @@ impl ScDiVa {
             }
         };
         let checkpoint = on_device!(&self.loaded, model => model.checkpoint());
+        let tissues = |name: &String| {
+            let head = self.head(Some(name)).ok();
+            head.map_or_else(Vec::new, |head| head.tissues.into_iter().map(|tissue| tissue.name).collect())
+        };
         Info {
             version: env!("CARGO_PKG_VERSION"),
             device: DeviceInfo {
@@ -227,6 +233,7 @@ impl ScDiVa {
                 n_parameters: checkpoint.n_parameters(),
                 n_genes: self.vocabulary.as_ref().map(|v| v.genes().len()),
                 heads: self.files.heads(),
+                tissues: self.files.heads().iter().map(tissues).collect(),
                 own_heads: self.own_heads.keys().cloned().collect(),
             },
         }

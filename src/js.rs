@@ -187,7 +187,10 @@ impl Engine {
     }
 
     /// What a file is to this model: [`crate::cells::Inspection`].
-    #[expect(clippy::needless_pass_by_value, reason = "what is lent cannot be given back after the module gave up")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is lent cannot be given back after the module gave up"
+    )]
     pub fn inspect(&self, input: Input) -> JsResult<JsValue> {
         to_js(&self.0.inspect(&*self.matrix(&input)?, &input.matching))
     }

@@ -139,8 +139,10 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
     },
   };
 
+  /** What the running call is about. */
+  let subject: string | undefined;
   const failed = (error: unknown, nKept: () => number = () => 0) => {
-    const { code, message } = explained(error, wasm);
+    const { code, message } = explained(error, wasm, subject);
     // After these two the other side ends this worker, and with it what it keeps.
     const isLast = code === "internal" || code === "memory";
     host.send({ error: { code, message, nKept: isLast ? 0 : nKept() } });
@@ -151,6 +153,8 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
       cancel = message.cancel;
       return;
     }
+    const values = message.arguments;
+    subject = "matrix" in values ? values.matrix.name : "name" in values ? values.name : undefined;
     try {
       const call = calls[message.call] as (values: unknown) => Promise<Calls[CallName]["answer"]>;
       host.send({ answer: await call(message.arguments) });
@@ -162,11 +166,11 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
 }
 
 /** Errors of the engine carry a code; anything else that is thrown here is a defect, or came for lack of memory. */
-function explained(error: unknown, wasm: Wasm | undefined): { code: ErrorCode; message: string } {
+function explained(error: unknown, wasm: Wasm | undefined, subject = "scdiva"): { code: ErrorCode; message: string } {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof WebAssembly.RuntimeError && /unreachable/i.test(message)) {
     const panic = wasm?.lastPanic();
-    if (panic === undefined) return { code: "memory", message: "there is not as much memory as it takes" };
+    if (panic === undefined) return { code: "memory", message: `${subject}: there is not as much memory as it takes` };
     return { code: "internal", message: panic };
   }
   // The module itself, or a buffer for its answers.

@@ -516,7 +516,7 @@ export interface Info {
     reason: string | null;
     gpu: GpuInfo | null;
   };
-  model: { config: Record<string, unknown>; nParameters: number; nGenes: number | null; heads: string[]; ownHeads: string[] };
+  model: { config: Record<string, unknown>; nParameters: number; nGenes: number | null; heads: string[]; tissues: string[][]; ownHeads: string[] };
 }
 
 export interface GpuInfo {

@@ -54,8 +54,11 @@ export async function launch({ webgpu, webgl = true, flags = [] }) {
   });
 }
 
-/** For a file of tests of the page, from before its first until after its last: the page's `origin`, a `browser` without WebGPU, a `folder`. */
-export function stage() {
+/**
+ * For a file of tests of the page, from before its first until after its last: the page's `origin`, a `browser` without WebGPU, a `folder`.
+ * `prepare` gets them once they are there.
+ */
+export function stage(prepare = async () => undefined) {
   const stage = {};
   let server;
   before(async () => {
@@ -63,6 +66,7 @@ export function stage() {
     stage.origin = server.origin;
     stage.folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
     stage.browser = await launch({ webgpu: false });
+    await prepare(stage);
   });
   after(async () => {
     await stage.browser.close();

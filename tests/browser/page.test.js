@@ -1,7 +1,7 @@
 // The page in Chromium, with and without WebGPU: from a file to its results, and everything that can come in between.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -133,6 +133,23 @@ describe("without WebGPU", () => {
     await page.setInputFiles("#file", await smallMatrix());
     await page.waitForFunction(() => document.querySelector("#report").textContent.includes("small.csv"), null, WAIT);
     assert.ok((await page.isHidden("#layer")) && (await page.isHidden("#min-counts")));
+    await close();
+  });
+
+  test("where genes have several names, the column of them is chosen", async () => {
+    const { page, close } = await open(browser, server.origin);
+    const lines = (await readFile(join(root, "models/mini/vocab.tsv"), "utf8")).split("\n").slice(1, 101).map((line) => line.split("\t"));
+    const files = triplet(["a", "b"], lines.map(([, symbol]) => symbol), [0, 1].map((cell) => lines.map((_, i) => 1 + ((i + cell) % 3))));
+    // Half of the ids mean nothing, so that the choice can be seen.
+    files["features.tsv"] = lines.map(([, symbol, id], i) => `${i % 2 ? id : `X${i}`}\t${symbol}\tGene Expression\n`).join("");
+    await page.setInputFiles("#folder", await visitor.writeAll(folder, "named_twice", files));
+    await lookedAt(page);
+    const options = () => page.$$eval("#gene-column option", (all) => all.map((option) => option.textContent));
+    assert.deepEqual(await options(), ["all columns", "gene_ids (names of several kinds)", "gene_symbols (symbols)"]);
+    await page.selectOption("#gene-column", { index: 2 });
+    await page.waitForFunction(() => /100 of the model’s .* found by “gene_symbols”/.test(document.querySelector("#report").textContent), null, WAIT);
+    await annotate(page);
+    assert.match(await page.textContent("#report"), /100 of the model’s/);
     await close();
   });
 

@@ -5,17 +5,16 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { before, test } from "node:test";
+import { test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
 import { open, picture, stage } from "./browser.js";
 import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
 
 const PYTHON = join(root, "target/python/bin/python");
-const at = stage();
 /** The page with the demo's results, which the tests share. */
 let page;
 let problems;
-before(async () => {
+const at = stage(async (at) => {
   ({ page, problems } = await open(at.browser, at.origin, { viewport: { width: 1280, height: 900 } }));
   await modelReady(page);
   await page.click("#demo");

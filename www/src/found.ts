@@ -6,7 +6,7 @@ import { count, percent } from "./format";
 import { page } from "./page";
 
 /** What a visitor says instead of what was found. */
-export type Choices = Pick<AnalyseOptions, "layer" | "species" | "minCounts" | "tissue"> & { groups?: string | undefined };
+export type Choices = Pick<AnalyseOptions, "layer" | "geneColumn" | "species" | "minCounts" | "tissue"> & { groups?: string | undefined };
 
 /** A number is typed digit by digit, and stepped through. */
 const PAUSE_MS = 700;
@@ -15,10 +15,14 @@ const N_COLUMNS = 8;
 
 export function showFound(found: Inspection, choices: Choices): void {
   page.report.replaceChildren(...lines(found).map((line) => h("li", {}, line)));
-  const { matrices, matrix, recognition, droplets, cellColumns } = found;
+  const { matrices, matrix, geneColumns, recognition, droplets, cellColumns } = found;
   page.foundSummary.textContent = summary(found);
   page.layer.replaceChildren(...matrices.map((name) => new Option(name, name, false, name === matrix)));
   page.layerChoice.hidden = matrices.length < 2;
+  const named = geneColumns.map(({ name, kind }) => new Option(`${name} (${NAMES[kind]})`, name));
+  page.geneColumn.replaceChildren(new Option("all columns", ""), ...named);
+  page.geneColumn.value = choices.geneColumn ?? "";
+  page.geneColumnChoice.hidden = geneColumns.length < 2;
   page.species.replaceChildren(
     new Option(`as recognised: ${recognition.species ?? "not told by the names"}`, ""),
     new Option("human", "human"),
@@ -34,6 +38,8 @@ export function showFound(found: Inspection, choices: Choices): void {
   page.groupsChoice.hidden = groupings.length === 0;
   page.found.hidden = false;
 }
+
+const NAMES: Record<Inspection["geneColumns"][number]["kind"], string> = { ensembl: "Ensembl ids", symbol: "symbols", mixed: "names of several kinds" };
 
 /** The one sentence that most people need. */
 function summary({ nCells, nGenes, genes, values, droplets }: Inspection): string {
@@ -55,6 +61,7 @@ const VALUES: Record<NonNullable<Inspection["values"]>["kind"], string> = {
 export function onChoice(changed: (change: Choices) => void): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   page.layer.addEventListener("change", () => changed({ layer: page.layer.value }));
+  page.geneColumn.addEventListener("change", () => changed({ geneColumn: page.geneColumn.value || undefined }));
   page.species.addEventListener("change", () => changed({ species: (page.species.value || undefined) as Species }));
   page.tissue.addEventListener("change", () => changed({ tissue: page.tissue.value || undefined }));
   page.groups.addEventListener("change", () => changed({ groups: page.groups.value || undefined }));

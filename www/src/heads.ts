@@ -15,18 +15,30 @@ export function showHeads({ model }: Info, chosen = page.head.value): void {
   page.head.value = chosen;
   if (page.head.selectedIndex < 0) page.head.selectedIndex = 0;
   page.headChoice.hidden = page.head.options.length < 2;
-  showTissue();
+  tissues = new Map(model.heads.map((name, i) => [model.heads.length === 1 ? "" : name, model.tissues[i] ?? []]));
+  showTissues();
 }
 
-/** Heads that were learned tell no tissues apart. */
-function showTissue(): void {
-  page.tissueChoice.hidden = own.has(page.head.value);
+/** What the model's heads, as the page calls them, tell apart. Heads that were learned tell no tissues apart. */
+let tissues = new Map<string, string[]>();
+const knownTissues = (): string[] => tissues.get(page.head.value) ?? [];
+
+function showTissues(): void {
+  const known = knownTissues();
+  const chosen = page.tissue.value;
+  page.tissue.replaceChildren(new Option("as recognised", ""), new Option("any", "any"), ...known.map((name) => new Option(name, name)));
+  page.tissue.value = chosen;
+  if (page.tissue.selectedIndex < 0) page.tissue.selectedIndex = 0;
+  page.tissueChoice.hidden = known.length === 0;
 }
 
-page.head.addEventListener("change", showTissue);
+page.head.addEventListener("change", showTissues);
 
 /** The tissue to keep to; `undefined` leaves it to the head. */
-export const tissueFor = (tissue: string | undefined): string | undefined => (own.has(page.head.value) ? undefined : tissue);
+export function tissueFor(tissue: string | undefined): string | undefined {
+  const known = knownTissues();
+  return tissue !== undefined && (known.includes(tissue) || (known.length > 0 && tissue === "any")) ? tissue : undefined;
+}
 
 /** A head that the model has by now is kept, and chosen. */
 export function keepHead(name: string, file: Blob, { info }: ScDiVa): void {

@@ -42,6 +42,8 @@ export const page = {
   choices: part("choices", HTMLElement),
   choicesHelp: part("choices-help", HTMLElement),
   layerChoice: part("layer-choice", HTMLElement),
+  geneColumn: part("gene-column", HTMLSelectElement),
+  geneColumnChoice: part("gene-column-choice", HTMLElement),
   layer: part("layer", HTMLSelectElement),
   species: part("species", HTMLSelectElement),
   minCountsChoice: part("min-counts-choice", HTMLElement),

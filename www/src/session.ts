@@ -204,8 +204,8 @@ export class Session {
 
   /** How the matrix is read. */
   #reading(): InputOptions {
-    const { layer, species, minCounts } = this.#choices;
-    return { name: this.name, layer, species, minCounts };
+    const { layer, geneColumn, species, minCounts } = this.#choices;
+    return { name: this.name, layer, geneColumn, species, minCounts };
   }
 
   /** And which types are named. The threshold is the head's own. */
