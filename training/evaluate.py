@@ -19,6 +19,7 @@ from .folds import Fold, embed
 from .genes import read_hgnc, read_vocabulary
 from .integrate import integration_table
 from .reconstruct import reconstruction_table
+from .stress import Study, stress_table
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 TISSUE = "blood"  # of all check sets; the command recognises it
@@ -38,12 +39,16 @@ class Answer:
 
     def macro_f1(self) -> float:
         """Over the types that the study has."""
-        labels = sorted(set(self.truth))
-        return f1_score(self.truth, self.predicted, labels=labels, average="macro", zero_division=0)
+        return macro_f1(self.truth, self.predicted)
 
     def both(self) -> str:
         """accuracy / macro-F1"""
         return f"{self.accuracy():.3f} / {self.macro_f1():.3f}"
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Over the types that occur in `truth`."""
+    return f1_score(truth, predicted, labels=sorted(set(truth)), average="macro", zero_division=0)
 
 
 def evaluate(config: Config, data: Path, run: Path, folder: Path) -> None:
@@ -55,6 +60,7 @@ def evaluate(config: Config, data: Path, run: Path, folder: Path) -> None:
         [
             *_check_tables(config, data, folder, reference, hgnc),
             *_fold_tables(config, run, reference, hgnc),
+            stress_table(config, data, folder, reference, hgnc, lambda study: annotate(config, folder, study).predicted),
             integration_table(config, data, folder),
             reconstruction_table(config, data, folder),
         ]
@@ -81,7 +87,8 @@ def _check_tables(config: Config, data: Path, folder: Path, reference: yardstick
     ]
     columns, answers = [], {}
     for check in config.checks:
-        ours = answers[check.file] = annotate(config, data, folder, check)
+        study = Study(*read_check(data, check, read_vocabulary(folder / "vocab.tsv")))
+        ours = answers[check.file] = annotate(config, folder, study)
         truth, counts, _ = read_check(data, check, hgnc)
         others = []
         for _, method, files in methods:
@@ -100,16 +107,15 @@ def _check_tables(config: Config, data: Path, folder: Path, reference: yardstick
 
 
 @torch.no_grad()
-def annotate(config: Config, data: Path, folder: Path, check) -> Answer:
+def annotate(config: Config, folder: Path, study: Study) -> Answer:
     """The exported model's answers, from the exported files alone."""
     vocabulary = read_vocabulary(folder / "vocab.tsv")
     model, head = load(config, folder)
-    truth, counts, elsewhere = read_check(data, check, vocabulary)
-    cells = Tokenizer(vocabulary, config.model).rows(counts, elsewhere, np.arange(len(truth)))
+    cells = Tokenizer(vocabulary, config.model).rows(study.counts, study.elsewhere, np.arange(len(study.truth)))
     logits = head.mlp(torch.from_numpy(embed(model, cells, config.pooling))).numpy()
     probability = softmax(of_tissue(logits, config, TISSUE))
     names = np.array([label.name for label in config.labels])
-    return Answer(truth, names[probability.argmax(1)], probability.max(1))
+    return Answer(study.truth, names[probability.argmax(1)], probability.max(1))
 
 
 def _fold_tables(config: Config, run: Path, reference: yardsticks.Reference, hgnc) -> list[str]:

