@@ -9,7 +9,7 @@ use crate::model::{CellInput, ModelFiles, Output, Prediction, Want};
 use crate::read::{self, Files, OpenOptions, Source};
 use crate::tasks::{AnnotateOptions, CellBlock, CellLabels, FitOptions, OnProgress, Progress, TissueChoice, UNASSIGNED};
 use crate::write::csv::{AnnotationWriter, EmbeddingWriter};
-use crate::{DeviceChoice, Error, ScDiVa};
+use crate::{DeviceChoice, DeviceOptions, Error, ScDiVa};
 use js_sys::{Function, Reflect, Uint8Array};
 use serde::Serialize;
 use std::cell::RefCell;
@@ -171,13 +171,23 @@ pub struct Engine(ScDiVa, Unfinished);
 )]
 impl Engine {
     /// `names[i]` is the name of `sources[i]` inside the model folder `name`.
-    pub async fn open(name: String, names: Vec<String>, sources: Vec<ByteSource>, device: String) -> JsResult<Self> {
+    pub async fn open(
+        name: String,
+        names: Vec<String>,
+        sources: Vec<ByteSource>,
+        device: String,
+        precision: String,
+    ) -> JsResult<Self> {
         let mut files = ModelFiles::new(name);
         for (name, source) in names.into_iter().zip(sources) {
             files.insert(name, Arc::new(JsSource::new(source)));
         }
         let device: DeviceChoice = device.parse().map_err(thrown)?;
-        let scdiva = ScDiVa::open(files, device).await.map_err(thrown)?;
+        let options = DeviceOptions {
+            precision: precision.parse().map_err(thrown)?,
+            ..device.into()
+        };
+        let scdiva = ScDiVa::open(files, options).await.map_err(thrown)?;
         Ok(Self(scdiva, Unfinished::default()))
     }
 

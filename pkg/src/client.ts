@@ -23,6 +23,7 @@ import type {
   MatrixFiles,
   MatrixInput,
   MatrixSamples,
+  Precision,
   Progress,
   TaskOptions,
 } from "./types.js";
@@ -34,6 +35,7 @@ interface Model {
   name: string;
   files: WireSource[];
   device: DeviceChoice;
+  precision: Precision;
 }
 
 interface Worker {
@@ -321,10 +323,10 @@ export abstract class Client {
 
 /** Fetches or opens the model's files and brings them to a device in a new worker. */
 export async function load(host: Host, options: LoadOptions): Promise<[Model, Worker]> {
-  const { model = { name: "models/mini", files: mini }, device = "auto", onProgress, signal } = options;
+  const { model = { name: "models/mini", files: mini }, device = "auto", precision = "auto", onProgress, signal } = options;
   try {
     const files = await Promise.all(download(host, model.files, onProgress, signal));
-    const wanted: Model = { name: model.name, files, device };
+    const wanted: Model = { name: model.name, files, device, precision };
     return [wanted, await start(host, wanted, signal)];
   } catch (error) {
     throw asScDiVaError(error);

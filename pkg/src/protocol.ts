@@ -16,6 +16,7 @@ import type {
   Inspection,
   Marker,
   MatrixFile,
+  Precision,
   Species,
 } from "./types.js";
 
@@ -48,7 +49,7 @@ export interface Pieces {
 }
 
 export interface Calls {
-  load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice }; answer: Info };
+  load: { arguments: { name: string; files: WireSource[]; device: DeviceChoice; precision: Precision }; answer: Info };
   inspect: { arguments: { matrix: WireMatrix }; answer: Inspection };
   annotate: {
     arguments: { matrix: WireMatrix; head: string | undefined; minProbability: number | undefined; tissue: string | undefined };

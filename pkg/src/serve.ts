@@ -67,11 +67,11 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
   };
 
   const calls: { [Name in CallName]: (values: Calls[Name]["arguments"]) => Promise<Calls[Name]["answer"]> } = {
-    async load({ name, files, device }) {
+    async load({ name, files, device, precision }) {
       wasm ??= await host.wasm();
       const sources = await Promise.all(files.map((file) => host.source(file)));
       const names = files.map((file) => file.name);
-      engine = await wasm.Engine.open(name, names, sources, device);
+      engine = await wasm.Engine.open(name, names, sources, device, precision);
       return camelCase(engine.info());
     },
     inspect: async ({ matrix }) => camelCase(loaded().inspect(await input(matrix))),

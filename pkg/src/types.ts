@@ -44,11 +44,16 @@ export interface ModelFiles {
 /** `auto`: a real GPU if there is one that works, else the CPU. `gpu`: any WebGPU adapter, or an error. `cpu`: the CPU. */
 export type DeviceChoice = "auto" | "gpu" | "cpu";
 
+/** How exactly a GPU computes. `f16` keeps weights in half the memory, at errors of about a thousandth; `auto` is `f32`, as the CPU is. */
+export type Precision = "auto" | "f32" | "f16";
+
 export interface LoadOptions {
   /** Default: the small model for human blood that is part of this package. */
   model?: ModelFiles;
   /** Default: `auto`. */
   device?: DeviceChoice;
+  /** Default: `auto`. */
+  precision?: Precision;
   /** Told while the model's files arrive. */
   onProgress?: (progress: LoadProgress) => void;
   signal?: AbortSignal;
@@ -531,6 +536,8 @@ export interface GpuInfo {
   subgroupSize: number;
   /** Whether arithmetic in f16 is in use. */
   f16Arithmetic: boolean;
+  /** The side of the squares that matrix units multiply; 0 where none are in use, as in browsers. */
+  matrixSide: number;
   maxBindingSize: number;
   maxBufferSize: number;
 }

@@ -125,6 +125,8 @@ test("a broken model is an error", async () => {
   const model = { name: "broken", files: { "config.json": Buffer.from("{}") } };
   await assert.rejects(ScDiVa.load({ model }), codeIs("file", /broken/));
   await assert.rejects(ScDiVa.load({ device: "gpu" }), codeIs("no-device", /./));
+  await assert.rejects(ScDiVa.load({ device: "cpu", precision: "f16" }), codeIs("argument", /precision: f16, but the CPU computes in f32/));
+  await assert.rejects(ScDiVa.load({ precision: "f8" }), codeIs("argument", /precision: "f8", wanted auto, f32 or f16/));
 });
 
 test("a run can be cancelled, before and under way, and the next one works", async () => {

@@ -19,6 +19,8 @@ pub enum LinearKernel {
     Tile128,
     /// `linear_f16`: the same with products in f16, for [`Precision::F16`] where the adapter has that arithmetic.
     F16,
+    /// `linear_matrix`: with products in f16 by matrix units, for [`Precision::F16`] where the adapter has them and wgpu offers them.
+    Matrix,
     /// `linear_registers`: without workgroup memory and barriers, for adapters that compute on the CPU.
     Registers,
     /// `linear_broadcast`: the same, a subgroup shares what its threads load; subgroups of 8 threads or more, not in browsers.

@@ -4,6 +4,7 @@ use super::choose::{AttentionKernel, LinearKernel, Tuning};
 use super::pool::lock;
 use crate::error::{Error, Result};
 use serde::Serialize;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 /// How exactly products are computed. Sums, norms, softmax and activations are f32 in any case.
@@ -17,6 +18,22 @@ pub enum Precision {
     /// Weights kept as f16: half the memory, errors of about a thousandth. Where the adapter has f16 arithmetic, products may be f16 too, in
     /// sums of 16 at the most; activations past 65,504 then end in an error, never in an answer.
     F16,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            other => {
+                let problem = format_args!("{other:?}, wanted auto, f32 or f16");
+                Err(Error::argument("open", "precision", problem))
+            }
+        }
+    }
 }
 
 /// Which adapter to open.
@@ -68,6 +85,8 @@ pub struct GpuInfo {
     pub subgroup_size: u32,
     /// Whether arithmetic in f16 is in use.
     pub f16_arithmetic: bool,
+    /// The side of the squares of f16 whose products matrix units sum up in f32; 0 where none are in use.
+    pub matrix_side: u32,
     /// The most bytes of one storage binding, as used.
     pub max_binding_size: u64,
     /// The most bytes of one buffer, as used.
@@ -101,7 +120,18 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
     } else {
         wgpu::Features::empty()
     };
-    let features = adapter.features() & WANTED.union(f16);
+    let plain = adapter.features() & WANTED.union(f16);
+    let side = matrix_side(&adapter, plain);
+    let with_matrix = plain | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let opened = match side {
+        0 => None,
+        _ => request(&adapter, with_matrix, &limits).await.ok(),
+    };
+    let ((device, queue), features, matrix_side) = match opened {
+        Some(opened) => (opened, with_matrix, side),
+        // Also where a driver does not keep its word.
+        None => (request(&adapter, plain, &limits).await?, plain, 0),
+    };
     let info = GpuInfo {
         adapter: if about.name.is_empty() {
             "WebGPU adapter".to_owned()
@@ -119,22 +149,10 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
             0
         },
         f16_arithmetic: features.contains(wgpu::Features::SHADER_F16),
+        matrix_side,
         max_binding_size: limits.max_storage_buffer_binding_size.min(options.max_binding_size),
         max_buffer_size: limits.max_buffer_size.min(options.max_binding_size),
     };
-    let (device, queue) = adapter
-        .request_device(&wgpu::DeviceDescriptor {
-            label: Some("scdiva"),
-            required_features: features,
-            required_limits: limits,
-            ..Default::default()
-        })
-        .await
-        .map_err(|e| Error::Device {
-            device: info.adapter.clone(),
-            operation: "open".to_owned(),
-            problem: e.to_string(),
-        })?;
     let lost = Arc::new(Mutex::new(None));
     let uncaptured = Arc::new(Mutex::new(None));
     let (on_lost, on_error) = (Arc::clone(&lost), Arc::clone(&uncaptured));
@@ -152,6 +170,61 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
         lost,
         uncaptured,
     })
+}
+
+async fn request(
+    adapter: &wgpu::Adapter,
+    features: wgpu::Features,
+    limits: &wgpu::Limits,
+) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let has_matrix = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("scdiva"),
+        required_features: features,
+        required_limits: limits.clone(),
+        experimental_features: experimental_features(has_matrix),
+        ..Default::default()
+    };
+    adapter.request_device(&descriptor).await.map_err(|e| Error::Device {
+        device: adapter.get_info().name,
+        operation: "open".to_owned(),
+        problem: e.to_string(),
+    })
+}
+
+/// The side of the squares that `linear_matrix` can use; 0 where it cannot. A workgroup has as many threads as four subgroups, so these must be
+/// of one size.
+fn matrix_side(adapter: &wgpu::Adapter, features: wgpu::Features) -> u32 {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let about = adapter.get_info();
+    let has_all = features.contains(wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP))
+        && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+    if !has_all || about.subgroup_min_size != about.subgroup_max_size || about.subgroup_max_size > 64 {
+        return 0;
+    }
+    let kinds = adapter.cooperative_matrix_properties();
+    let has = |side| {
+        kinds.iter().any(|kind| {
+            let shape = [kind.m_size, kind.n_size, kind.k_size];
+            shape == [side; 3] && (kind.ab_type, kind.cr_type) == (F16, F32) && !kind.saturating_accumulation
+        })
+    };
+    [16, 8].into_iter().find(|&side| has(side)).unwrap_or(0)
+}
+
+/// Cooperative matrices are wgpu's only experiment that is used.
+fn experimental_features(are_wanted: bool) -> wgpu::ExperimentalFeatures {
+    if !are_wanted {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    #[expect(
+        unsafe_code,
+        reason = "wgpu may have bugs there: the one kernel that uses it is opted into with f16, and has to give the right answer first"
+    )]
+    // SAFETY: the kernel loads and stores squares in workgroup arrays of constant size, at places within them.
+    unsafe {
+        wgpu::ExperimentalFeatures::enabled()
+    }
 }
 
 /// The WebGPU defaults, with larger buffers where the adapter has them: shaders are written for the defaults.

@@ -16,6 +16,8 @@ pub enum Feature {
     Subgroups,
     /// Arithmetic in f16.
     F16,
+    /// Matrix units: wgpu's experimental cooperative matrices.
+    Matrix,
 }
 
 /// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point, and what it shares with others from `shaders/parts/`.

@@ -149,6 +149,9 @@ impl Gpu {
         if opened.info.f16_arithmetic {
             candidates.push(LinearKernel::F16);
         }
+        if opened.info.matrix_side > 0 {
+            candidates.push(LinearKernel::Matrix);
+        }
         // What is best on a CPU is known, and measuring there would take longer than it gains.
         let measure = cfg!(not(target_arch = "wasm32")) && !opened.info.software && options.linear.is_none();
         let mut gpu = Self {

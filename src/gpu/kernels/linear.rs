@@ -19,6 +19,9 @@ pub(crate) struct Variant {
 
 macro_rules! variant {
     ($name:literal, $tile:expr, $needs:expr $(, $part:expr)*) => {
+        variant!(["EPILOGUE"]; $name, $tile, $needs $(, $part)*)
+    };
+    ([$($override:literal),+]; $name:literal, $tile:expr, $needs:expr $(, $part:expr)*) => {
         Variant {
             kernel: Kernel {
                 name: $name,
@@ -32,7 +35,7 @@ macro_rules! variant {
                     ("out", Access::ReadWrite),
                 ],
                 params: Params::MEMBERS,
-                overrides: &["EPILOGUE"],
+                overrides: &[$($override),+],
             },
             tile: $tile,
         }
@@ -48,6 +51,12 @@ const ROWS: &str = wgsl!("parts/clamped_rows.wgsl");
 const REGISTERS: &str = wgsl!("linear_registers.wgsl");
 #[cfg(not(target_arch = "wasm32"))]
 const BROADCAST: &str = wgsl!("linear_broadcast.wgsl");
+#[cfg(not(target_arch = "wasm32"))]
+const MATRIX: &str = wgsl!("linear_matrix.wgsl");
+#[cfg(not(target_arch = "wasm32"))]
+const MATRIX_NEEDS: &[Feature] = &[Feature::Matrix, Feature::F16, Feature::Subgroups];
+/// Subgroups of a workgroup of `linear_matrix`.
+const N_SUBGROUPS: u32 = 4;
 
 /// Takes every number of terms; weights are f32.
 static ANY: Variant = variant!("linear", [64, 64], &[], wgsl!("linear.wgsl"));
@@ -89,18 +98,42 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         PRODUCTS,
         F16
     ),
+    #[cfg(not(target_arch = "wasm32"))]
+    &variant!(
+        ["EPILOGUE", "N_THREADS"];
+        "linear_matrix.8",
+        [64, 64],
+        MATRIX_NEEDS,
+        wgsl!("parts/matrix_8.wgsl"),
+        MATRIX,
+        SQUARES,
+        F16
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    &variant!(
+        ["EPILOGUE", "N_THREADS"];
+        "linear_matrix.16",
+        [128, 128],
+        MATRIX_NEEDS,
+        wgsl!("parts/matrix_16.wgsl"),
+        MATRIX,
+        SQUARES,
+        F16
+    ),
 ];
 
-/// The kernel that is meant; weights are kept as f16 where `half`.
-fn variant(kernel: LinearKernel, half: bool) -> &'static Variant {
+/// The kernel that is meant; weights are kept as f16 where `half`, and matrix units take squares of `matrix_side`.
+fn variant(kernel: LinearKernel, half: bool, matrix_side: u32) -> &'static Variant {
     let name = match (kernel, half) {
         (LinearKernel::Any, _) => "linear",
         (LinearKernel::Tile64, false) => "linear_64",
         (LinearKernel::Tile64, true) => "linear_64.f16",
-        // Its weights are always f16: those kept as f32 are few, and take the next best.
-        (LinearKernel::Tile128, false) | (LinearKernel::F16, false) => "linear_128",
+        // Their weights are always f16: those kept as f32 are few, and take the next best.
+        (LinearKernel::Tile128 | LinearKernel::F16 | LinearKernel::Matrix, false) => "linear_128",
         (LinearKernel::Tile128, true) => "linear_128.f16",
         (LinearKernel::F16, true) => "linear_f16",
+        (LinearKernel::Matrix, true) if matrix_side == 8 => "linear_matrix.8",
+        (LinearKernel::Matrix, true) => "linear_matrix.16",
         (LinearKernel::Registers, false) => "linear_registers",
         (LinearKernel::Registers, true) => "linear_registers.f16",
         (LinearKernel::Broadcast, false) => "linear_broadcast",
@@ -115,13 +148,14 @@ fn variant(kernel: LinearKernel, half: bool) -> &'static Variant {
 
 /// The kernel for a product: the one chosen, where it takes the shape.
 fn variant_for(gpu: &Gpu, n_rows: usize, n_out: usize, n_in: usize, half: bool) -> &'static Variant {
-    let variant = variant(gpu.choice.linear(n_rows, n_out), half);
+    let matrix_side = gpu.info().matrix_side;
+    let variant = variant(gpu.choice.linear(n_rows, n_out), half, matrix_side);
     // Four neighbouring numbers are read at a time, and a grid has at most 65,535 tiles of rows.
     let fits = |v: &Variant| n_in.is_multiple_of(4) && n_rows.div_ceil(v.tile[0]) < 65_536;
     match (fits(variant), half) {
         (true, _) => variant,
         (false, false) => &ANY,
-        (false, true) => self::variant(LinearKernel::Tile64, true),
+        (false, true) => self::variant(LinearKernel::Tile64, true, matrix_side),
     }
 }
 
@@ -224,7 +258,9 @@ fn run(
             let buffers = [&x.buffer, &slice.buffer, side, positions, &out.buffer];
             let grid = [count(n_out.div_ceil(tile_cols)), count(x.n_rows().div_ceil(tile_rows)), 1];
             let flops = row_flops * n_out as u64;
-            gpu.launch(&variant.kernel, &[f64::from(mode as u32)], &params, &buffers, grid, flops)?;
+            let constants = [f64::from(mode as u32), f64::from(N_SUBGROUPS * gpu.info().subgroup_size)];
+            let constants = &constants[..variant.kernel.overrides.len()];
+            gpu.launch(&variant.kernel, constants, &params, &buffers, grid, flops)?;
         }
     }
     Ok(())
