@@ -56,7 +56,7 @@ const fn peer(
     }
 }
 
-const PEERS: [Peer; 18] = [
+const PEERS: [Peer; 19] = [
     peer("ours-cpu", Runner::Rust("ours"), &["--device", "cpu"], ALL_CASES, "ours-cpu"),
     peer(
         "ours-cpu-all-rows",
@@ -93,6 +93,13 @@ const PEERS: [Peer; 18] = [
         "ours-gpu",
         Runner::Rust("ours"),
         &["--device", "gpu"],
+        SHORT_CASES,
+        "ours-gpu",
+    ),
+    peer(
+        "ours-gpu-f16",
+        Runner::Rust("ours"),
+        &["--device", "gpu", "--precision", "f16"],
         SHORT_CASES,
         "ours-gpu",
     ),
