@@ -100,8 +100,8 @@ pub enum Queries {
 ///
 /// # Errors
 /// Operations fail with [`crate::Error::Argument`] when shapes do not fit (checked before anything runs), with
-/// [`crate::Error::Device`] when the device cannot do them, with [`crate::Error::DeviceLost`] when it is gone. On a GPU the last two
-/// may show only at the next [`Backend::download`].
+/// [`crate::Error::Device`] when the device cannot do them, with [`crate::Error::Memory`] when it has no room for the answer, with
+/// [`crate::Error::DeviceLost`] when it is gone. On a GPU the last three may show only at the next [`Backend::download`].
 #[expect(
     async_fn_in_trait,
     reason = "used with static dispatch only; a GPU's futures are not Send on the web"

@@ -137,7 +137,7 @@ pub struct ScDiVa {
     /// Those that are not the model's.
     own_heads: BTreeMap<String, Head>,
     n_losses: usize,
-    /// Rows of a batch that fit the device's memory, as far as is known.
+    /// Rows of a batch that fit the device's memory, as far as this task knows.
     fitting_rows: usize,
 }
 
@@ -161,7 +161,8 @@ impl ScDiVa {
     /// Opens a device, lets it prove itself on a small model with a stored answer, and brings the weights to it.
     ///
     /// # Errors
-    /// [`Error::File`] and [`Error::Io`] for the model's files; [`Error::NoDevice`], [`Error::Device`] when `device` is not to be had.
+    /// [`Error::File`] and [`Error::Io`] for the model's files; [`Error::NoDevice`], [`Error::Device`] when `device` is not to be had; [`Error::Memory`]
+    /// when the model does not fit it.
     pub async fn open(files: ModelFiles, device: impl Into<DeviceOptions>) -> Result<Self> {
         let options = device.into();
         let checkpoint = Checkpoint::open(&files)?;
@@ -365,7 +366,7 @@ impl ScDiVa {
             model_hash: self.files.weights_hash()?,
             ontology_ids: self.ontology_ids()?,
         };
-        self.n_losses = 0;
+        self.begin();
         let (file, report) = tasks::fit_head(self, fit, on_progress).await?;
         let source: Arc<dyn Source> = Arc::new(file.clone());
         let head = self.read_head(&options.name, &options.name, &source)?;
@@ -385,7 +386,8 @@ impl ScDiVa {
     /// Cell types of all cells. Source: spec section 6.
     ///
     /// # Errors
-    /// Whatever is wrong with the matrix or the head; [`Error::Cancelled`]; [`Error::DeviceLost`] after two losses.
+    /// Whatever is wrong with the matrix or the head; [`Error::Cancelled`]; [`Error::DeviceLost`] after two losses;
+    /// [`Error::Memory`] where not even one cell at a time fits.
     pub async fn annotate(
         &mut self,
         matrix: &dyn CellMatrix,
@@ -395,7 +397,7 @@ impl ScDiVa {
     ) -> Result<Annotation> {
         let head = self.head(options.head.as_deref())?;
         let tokenizer = self.tokenizer(matrix, matching)?;
-        self.n_losses = 0;
+        self.begin();
         tasks::annotate(self, &head, &tokenizer, options, on_progress).await
     }
 
@@ -411,7 +413,7 @@ impl ScDiVa {
         choice: &TissueChoice,
         on_progress: &mut OnProgress<'_>,
     ) -> Result<(Head, TissueDecision)> {
-        self.n_losses = 0;
+        self.begin();
         tasks::decide_tissue(self, tokenizer, head, choice, on_progress).await
     }
 
@@ -427,7 +429,7 @@ impl ScDiVa {
     ) -> Result<Embedding> {
         let tokenizer = self.tokenizer(matrix, matching)?;
         let n_cols = self.config().hidden_size;
-        self.n_losses = 0;
+        self.begin();
         tasks::embed(self, n_cols, &tokenizer, on_progress).await
     }
 
@@ -455,7 +457,7 @@ impl ScDiVa {
             );
             return Err(Error::argument("answer_blocks", "cells", problem));
         }
-        self.n_losses = 0;
+        self.begin();
         tasks::answer_blocks(self, tokenizer, head, cells, on_progress, sink).await
     }
 
@@ -470,9 +472,10 @@ impl ScDiVa {
     /// The forward pass on tokens, batch after batch. Source: spec section 3.
     ///
     /// # Errors
-    /// [`Error::Argument`] for tokens that do not fit the model; [`Error::Device`]; [`Error::DeviceLost`] after two losses.
+    /// [`Error::Argument`] for tokens that do not fit the model; [`Error::Device`]; [`Error::DeviceLost`] after two losses;
+    /// [`Error::Memory`] where not even one cell at a time fits.
     pub async fn forward(&mut self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
-        self.n_losses = 0;
+        self.begin();
         let mut whole = Output::default();
         let mut first = 0;
         while first < cells.len() {
@@ -494,6 +497,11 @@ impl ScDiVa {
         Ok(whole)
     }
 
+    /// A task is not held to what happened in those before.
+    const fn begin(&mut self) {
+        (self.n_losses, self.fitting_rows) = (0, usize::MAX);
+    }
+
     /// Takes the device away, as a driver reset would. For tests of recovery; does nothing on the CPU.
     #[doc(hidden)]
     pub fn lose_device(&self) {
@@ -511,7 +519,7 @@ impl ScDiVa {
         }
     }
 
-    /// The most rows (genes and one `[LAT]` a cell) of a batch; fewer after memory ran out.
+    /// The most rows (genes and one `[LAT]` a cell) of a batch; fewer after memory ran out in the last task.
     #[must_use]
     pub fn batch_rows(&self) -> usize {
         self.max_rows()
@@ -537,8 +545,14 @@ impl Runner for ScDiVa {
 
     async fn recover(&mut self, error: Error) -> Result<()> {
         match error {
-            Error::DeviceLost { .. } if self.n_losses < MAX_LOSSES => self.n_losses += 1,
-            // Down to batches of the shortest cells one by one; then nothing is left to try.
+            Error::DeviceLost { .. } if self.n_losses < MAX_LOSSES => {
+                self.n_losses += 1;
+                // Twice is no accident: drivers also take a device away that asks for too much.
+                if self.n_losses == MAX_LOSSES {
+                    self.fitting_rows = self.max_rows() / 2;
+                }
+            }
+            // Down to cells one by one; then nothing is left to try.
             Error::Memory { .. } if self.max_rows() > 1 => {
                 self.fitting_rows = self.max_rows() / 2;
                 return Ok(());

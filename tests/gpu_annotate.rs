@@ -130,12 +130,18 @@ fn where_a_gpu_has_little_memory_batches_are_smaller_and_the_answers_the_same() 
         scdiva.batch_rows()
     );
     assert_near(&plenty, &little, 1e-5);
+    // A task starts with whole batches again, beside what the pool kept of the one before.
+    assert_near(&plenty, &annotate_on(&mut scdiva).unwrap(), 1e-5);
 
     let mut scdiva = open(DeviceChoice::Gpu);
     scdiva.limit_memory(256 << 10);
     let none = annotate_on(&mut scdiva).unwrap_err();
     assert_eq!(none.code(), "memory");
     assert!(none.to_string().contains("no more memory"), "{none}");
+    // And the device is as good as it was once there is.
+    scdiva.limit_memory(1 << 30);
+    assert_near(&plenty, &annotate_on(&mut scdiva).unwrap(), 1e-5);
+    assert_eq!(scdiva.batch_rows(), rows);
 }
 
 /// Labels are the same, and probabilities to within `most`.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score
 
 from . import yardsticks
 from .calibrate import CALIBRATION, calibration_error, of_tissue, rejection_table, softmax
@@ -19,7 +19,7 @@ from .folds import Fold, embed
 from .genes import read_hgnc, read_vocabulary
 from .integrate import integration_table
 from .reconstruct import reconstruction_table
-from .stress import Study, stress_table
+from .stress import Study, read_study, stress_table
 
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 TISSUE = "blood"  # of all check sets; the command recognises it
@@ -39,16 +39,11 @@ class Answer:
 
     def macro_f1(self) -> float:
         """Over the types that the study has."""
-        return macro_f1(self.truth, self.predicted)
+        return yardsticks.macro_f1(self.truth, self.predicted)
 
     def both(self) -> str:
         """accuracy / macro-F1"""
         return f"{self.accuracy():.3f} / {self.macro_f1():.3f}"
-
-
-def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Over the types that occur in `truth`."""
-    return f1_score(truth, predicted, labels=sorted(set(truth)), average="macro", zero_division=0)
 
 
 def evaluate(config: Config, data: Path, run: Path, folder: Path) -> None:
@@ -87,7 +82,7 @@ def _check_tables(config: Config, data: Path, folder: Path, reference: yardstick
     ]
     columns, answers = [], {}
     for check in config.checks:
-        study = Study(*read_check(data, check, read_vocabulary(folder / "vocab.tsv")))
+        study = read_study(data, check, read_vocabulary(folder / "vocab.tsv"))
         ours = answers[check.file] = annotate(config, folder, study)
         truth, counts, _ = read_check(data, check, hgnc)
         others = []

@@ -52,8 +52,6 @@ def stress_table(
     answer: Callable[[Study], np.ndarray],
 ) -> str:
     """Macro-F1 of the model (`answer` gives names) and of the Spearman centroid on changed cells."""
-    from .evaluate import macro_f1
-
     vocabulary = read_vocabulary(folder / "vocab.tsv")
     column = hgnc.match(vocabulary.symbols, vocabulary.ensembl_ids)
     onto = sp.csr_matrix((np.ones(len(column)), (np.arange(len(column)), column)), shape=(len(column), len(hgnc.symbols)))
@@ -77,15 +75,16 @@ def stress_table(
     for check in config.checks:
         shown = []
         for change in changes.values():
-            study = change(_read(data, check, vocabulary), np.random.default_rng(config.seed))
+            study = change(read_study(data, check, vocabulary), np.random.default_rng(config.seed))
             train, labels, query = reference.shared_with((study.counts @ onto).tocsr(), list(reference.sets))
             other, _ = yardsticks.spearman_centroid(train, labels, query)
-            shown.append(f"{macro_f1(study.truth, answer(study)):.3f} / {macro_f1(study.truth, other):.3f}")
+            shown.append(f"{yardsticks.macro_f1(study.truth, answer(study)):.3f} / {yardsticks.macro_f1(study.truth, other):.3f}")
         lines.append(f"| {Path(check.file).stem} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
-def _read(data: Path, check: CheckConfig, vocabulary: Vocabulary) -> Study:
+def read_study(data: Path, check: CheckConfig, vocabulary: Vocabulary) -> Study:
+    """The cells of a check set as they were measured."""
     return Study(*read_check(data, check, vocabulary))
 
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from .cells import read_counts
@@ -84,6 +85,11 @@ def pca_neighbours(reference: sp.csr_matrix, labels: np.ndarray, query: sp.csr_m
     model = KNeighborsClassifier(15).fit(pca.transform((dense[:, genes] - mean) / spread), labels)
     share = model.predict_proba(pca.transform((query[:, genes].toarray() - mean) / spread))
     return model.classes_[share.argmax(1)], share.max(1)
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Over the types that occur in `truth`."""
+    return f1_score(truth, predicted, labels=sorted(set(truth)), average="macro", zero_division=0)
 
 
 METHODS = {

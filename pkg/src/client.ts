@@ -1,6 +1,6 @@
 import { mini } from "../dist/models/mini.js";
 import { openAnalysis } from "./analysis.js";
-import { ScDiVaError } from "./error.js";
+import { type ErrorCode, ScDiVaError } from "./error.js";
 import type { CallName, Calls, Connection, Host, Response, WireMatrix, WireSource } from "./protocol.js";
 import type {
   AnalyseOptions,
@@ -37,6 +37,9 @@ interface Model {
   device: DeviceChoice;
   precision: Precision;
 }
+
+/** After it the worker is of no use. */
+class LastError extends ScDiVaError {}
 
 interface Worker {
   connection: Connection;
@@ -301,8 +304,7 @@ export abstract class Client {
     try {
       return await request(worker.connection, name, values, listening, (fail) => (this.#fail = fail));
     } catch (error) {
-      // The module does not give memory back, and after a defect it may be in any state.
-      if (error instanceof ScDiVaError && (error.code === "internal" || error.code === "memory")) this.#end(error.code, error.message);
+      if (error instanceof LastError) this.#end(error.code, error.message);
       throw error;
     } finally {
       this.#fail = undefined;
@@ -314,7 +316,7 @@ export abstract class Client {
   /** Rejects the call that waits for the worker. */
   #fail: ((error: ScDiVaError) => void) | undefined;
 
-  #end(code: "cancelled" | "disposed" | "internal" | "memory", message: string): void {
+  #end(code: ErrorCode, message: string): void {
     this.#worker?.connection.terminate();
     this.#worker = undefined;
     this.#fail?.(new ScDiVaError(code, message));
@@ -382,12 +384,14 @@ function request<Name extends CallName>(
 ): Promise<Calls[Name]["answer"]> {
   return new Promise((resolve, reject) => {
     onStart(reject);
-    connection.onFailure((message) => reject(new ScDiVaError("internal", message)));
+    connection.onFailure((message) => reject(new LastError("internal", message)));
     connection.onMessage((message: Response) => {
       if ("progress" in message) listening.onStage?.(...message.progress);
       else if ("batch" in message) listening.onBatch?.(message.batch);
-      else if ("error" in message) reject(new ScDiVaError(message.error.code, message.error.message, message.error.nKept));
-      else resolve(message.answer);
+      else if ("error" in message) {
+        const { code, message: text, nKept, isLast } = message.error;
+        reject(isLast ? new LastError(code, text) : new ScDiVaError(code, text, nKept));
+      } else resolve(message.answer);
     });
     connection.send({ call, arguments: values });
   });

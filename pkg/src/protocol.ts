@@ -98,7 +98,7 @@ export type Response =
   | { progress: [stage: string, nDone: number, nCells: number] }
   | { batch: AnnotationBatch }
   | { answer: Calls[CallName]["answer"] }
-  | { error: { code: ErrorCode; message: string; nKept: number } };
+  | { error: { code: ErrorCode; message: string; nKept: number; isLast: boolean } };
 
 /** A worker, in a browser or in Node. */
 export interface Connection {

@@ -142,10 +142,8 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
   /** What the running call is about. */
   let subject: string | undefined;
   const failed = (error: unknown, nKept: () => number = () => 0) => {
-    const { code, message } = explained(error, wasm, subject);
-    // After these two the other side ends this worker, and with it what it keeps.
-    const isLast = code === "internal" || code === "memory";
-    host.send({ error: { code, message, nKept: isLast ? 0 : nKept() } });
+    const { code, message, isLast } = explained(error, wasm, subject);
+    host.send({ error: { code, message, nKept: isLast ? 0 : nKept(), isLast } });
   };
 
   const receive = async (message: Start | Request) => {
@@ -154,7 +152,7 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
       return;
     }
     const values = message.arguments;
-    subject = "matrix" in values ? values.matrix.name : "name" in values ? values.name : undefined;
+    subject = "matrix" in values ? values.matrix.name : message.call === "load" ? (values as Calls["load"]["arguments"]).name : undefined;
     try {
       const call = calls[message.call] as (values: unknown) => Promise<Calls[CallName]["answer"]>;
       host.send({ answer: await call(message.arguments) });
@@ -165,17 +163,22 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
   return { receive, failed: (error) => failed(error) };
 }
 
+/** `isLast`: the module gave up, so that nothing it keeps can be trusted or freed. */
+type Explained = { code: ErrorCode; message: string; isLast: boolean };
+
 /** Errors of the engine carry a code; anything else that is thrown here is a defect, or came for lack of memory. */
-function explained(error: unknown, wasm: Wasm | undefined, subject = "scdiva"): { code: ErrorCode; message: string } {
+function explained(error: unknown, wasm: Wasm | undefined, subject = "scdiva"): Explained {
   const message = error instanceof Error ? error.message : String(error);
+  const noMemory = { code: "memory", message: `${subject}: there is not as much memory as it takes`, isLast: true } as const;
   if (error instanceof WebAssembly.RuntimeError && /unreachable/i.test(message)) {
     const panic = wasm?.lastPanic();
-    if (panic === undefined) return { code: "memory", message: `${subject}: there is not as much memory as it takes` };
-    return { code: "internal", message: panic };
+    // Without a panic an allocation failed; "capacity overflow" is one of 2 GiB or more.
+    return panic === undefined || panic.includes("capacity overflow") ? noMemory : { code: "internal", message: panic, isLast: true };
   }
   // The module itself, or a buffer for its answers.
-  if (error instanceof RangeError && /memory|allocat|buffer/i.test(message)) return { code: "memory", message };
-  return { code: error instanceof Error && "code" in error ? (error.code as ErrorCode) : "internal", message };
+  if (error instanceof RangeError && /memory|allocat|buffer/i.test(message)) return noMemory;
+  if (error instanceof Error && "code" in error) return { code: error.code as ErrorCode, message, isLast: false };
+  return { code: "internal", message, isLast: true };
 }
 
 function csvBlob(bytes: Uint8Array): Blob {

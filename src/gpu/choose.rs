@@ -121,7 +121,7 @@ impl Gpu {
     /// gives the right answer to a small product, or attention. `candidates` are what is measured.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`]. Whatever else goes wrong is a kernel's own and only rules that kernel out.
+    /// [`Error::DeviceLost`], [`Error::Memory`]. Whatever else goes wrong is a kernel's own and only rules that kernel out.
     pub(super) async fn settle_choice(
         &mut self,
         tuning: Option<Tuning>,
@@ -156,7 +156,7 @@ impl Gpu {
         if self.choice.attention != AttentionKernel::Tile32 {
             match self.small_attention().await {
                 Ok(error) if error <= 1e-4 => {}
-                Err(e @ Error::DeviceLost { .. }) => return Err(e),
+                Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => return Err(e),
                 Ok(_) | Err(_) => self.choice.attention = AttentionKernel::Tile32,
             }
         }
@@ -197,7 +197,7 @@ impl Gpu {
                 };
                 Ok(error <= most)
             }
-            Err(e @ Error::DeviceLost { .. }) => Err(e),
+            Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => Err(e),
             Err(_) => Ok(false),
         }
     }

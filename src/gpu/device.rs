@@ -16,7 +16,7 @@ pub enum Precision {
     /// Weights and products in f32.
     F32,
     /// Weights kept as f16: half the memory, errors of about a thousandth. Where the adapter has f16 arithmetic, products may be f16 too, in
-    /// sums of 16 at the most; activations past 65,504 then end in an error, never in an answer.
+    /// sums of 16 at the most, or by matrix units in sums of f32; activations past 65,504 then end in an error, never in an answer.
     F16,
 }
 
@@ -133,11 +133,7 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
         None => (request(&adapter, plain, &limits).await?, plain, 0),
     };
     let info = GpuInfo {
-        adapter: if about.name.is_empty() {
-            "WebGPU adapter".to_owned()
-        } else {
-            about.name.clone()
-        },
+        adapter: name_of(&adapter),
         backend: format!("{:?}", about.backend),
         driver: format!("{} {}", about.driver, about.driver_info).trim().to_owned(),
         device_type: format!("{:?}", about.device_type),
@@ -172,6 +168,12 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
     })
 }
 
+/// What an adapter is called, also where a browser does not tell.
+fn name_of(adapter: &wgpu::Adapter) -> String {
+    let name = adapter.get_info().name;
+    if name.is_empty() { "WebGPU adapter".to_owned() } else { name }
+}
+
 async fn request(
     adapter: &wgpu::Adapter,
     features: wgpu::Features,
@@ -186,7 +188,7 @@ async fn request(
         ..Default::default()
     };
     adapter.request_device(&descriptor).await.map_err(|e| Error::Device {
-        device: adapter.get_info().name,
+        device: name_of(adapter),
         operation: "open".to_owned(),
         problem: e.to_string(),
     })

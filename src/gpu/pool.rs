@@ -30,10 +30,19 @@ impl Pool {
         self.limit = Some(self.size - self.free_size + bytes);
     }
 
+    /// Another number after each [`Pool::start_afresh`].
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Keeps nothing of what there is for later: some buffers may not be real because memory ran out, and what is free may be needed in
     /// other sizes.
     pub(super) fn start_afresh(&mut self) {
-        self.free.clear();
+        // A browser would keep what is only dropped until it next collects garbage.
+        self.free
+            .drain()
+            .flat_map(|(_, buffers)| buffers)
+            .for_each(|(_, raw)| raw.destroy());
         self.size -= self.free_size;
         self.free_size = 0;
         self.generation += 1;
@@ -65,20 +74,22 @@ impl Buffer {
     ) -> Self {
         let key = (size, usage);
         let mut state = lock(pool);
+        let generation = state.generation;
         let (id, raw) = match state.free.get_mut(&key).and_then(Vec::pop) {
             Some(found) => {
                 state.free_size -= key.0;
+                drop(state);
                 found
             }
             None => {
                 state.next_id += 1;
                 state.size += key.0;
-                let is_refused = state.limit.is_some_and(|limit| state.size > limit);
-                (state.next_id, create(key.0, is_refused))
+                let (id, is_refused) = (state.next_id, state.limit.is_some_and(|limit| state.size > limit));
+                // Elsewhere the recorder, which is locked to make one, is locked before the pool.
+                drop(state);
+                (id, create(key.0, is_refused))
             }
         };
-        let generation = state.generation;
-        drop(state);
         Self {
             raw: Some(raw),
             id,
@@ -102,9 +113,13 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(raw) = self.raw.take() else { return };
         let mut pool = lock(&self.pool);
-        if pool.free_size + self.key.0 > MOST_FREE || self.generation != pool.generation {
+        let is_old = self.generation != pool.generation;
+        if pool.free_size + self.key.0 > MOST_FREE || is_old {
             pool.evicted = true;
             pool.size -= self.key.0;
+            if is_old {
+                raw.destroy();
+            }
             return;
         }
         pool.free_size += self.key.0;

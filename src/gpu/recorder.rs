@@ -6,7 +6,7 @@ use super::pool::{Buffer, lock, size_class};
 #[cfg(not(target_arch = "wasm32"))]
 use super::timer::Timer;
 use crate::error::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -101,6 +101,15 @@ impl Recorder {
             self.verdicts.push((what.clone(), Box::pin(scope.pop())));
         }
         result
+    }
+
+    /// Drops what is recorded, and what keeps buffers alive.
+    fn forget(&mut self) {
+        drop(self.pass.take());
+        self.encoder = None;
+        self.params_bytes.clear();
+        self.flops = 0;
+        self.bind_groups.clear();
     }
 
     /// Submits what is recorded; tells until when that would have to be waited for.
@@ -288,9 +297,10 @@ impl Gpu {
         let mut recorder = lock(&self.recorder);
         recorder.submit(&self.opened.device, &self.opened.queue);
         recorder.counters.bytes_up += bytes.len() as u64;
-        drop(recorder);
         if let Some(raw) = buffer.raw() {
-            self.opened.queue.write_buffer(raw, offset, bytes);
+            recorder.scoped(&self.opened.device, "upload", |_| {
+                self.opened.queue.write_buffer(raw, offset, bytes);
+            });
         }
     }
 
@@ -351,7 +361,7 @@ impl Gpu {
                     let _ = done.send(result);
                 });
             });
-            (index, std::mem::take(&mut recorder.verdicts))
+            (index, Unjudged::of(self, &mut recorder))
         };
         // Also when the caller gives up: the pool may hand the buffer out again.
         let _unmap = Unmap(to, &self.opened.device);
@@ -370,37 +380,39 @@ impl Gpu {
         Ok(view.to_vec())
     }
 
-    /// Waits for what was brought to the device, and says what went wrong with it.
+    /// Says what went wrong with everything that was asked of the device so far and not yet told of.
     ///
     /// # Errors
     /// [`Error::Memory`], [`Error::Device`], [`Error::DeviceLost`].
     pub async fn arrived(&self) -> Result<()> {
         self.check_alive()?;
-        let verdicts = std::mem::take(&mut lock(&self.recorder).verdicts);
+        let verdicts = Unjudged::of(self, &mut lock(&self.recorder));
         self.judge(verdicts).await
     }
 
     /// What went wrong first; or that memory ran out, which makes other things go wrong.
-    async fn judge(&self, verdicts: Vec<(String, Verdict)>) -> Result<()> {
-        let mut first = None;
-        for (operation, verdict) in verdicts {
+    async fn judge(&self, mut unjudged: Unjudged<'_>) -> Result<()> {
+        let (mut refused, mut first) = (None, None);
+        while let Some((operation, verdict)) = unjudged.verdicts.front_mut() {
             match verdict.await {
                 None => {}
-                Some(wgpu::Error::OutOfMemory { .. }) => {
-                    self.check_alive()?;
-                    lock(&self.pool).start_afresh();
-                    lock(&self.opened.uncaptured).take();
-                    let problem = format_args!("{operation}: it has no more memory");
-                    return Err(Error::memory(&self.opened.info.adapter, problem));
-                }
-                Some(error) => first = first.or(Some((operation, error))),
+                Some(wgpu::Error::OutOfMemory { .. }) => refused = refused.or(Some(std::mem::take(operation))),
+                Some(error) => first = first.or(Some((std::mem::take(operation), error))),
             }
+            unjudged.verdicts.pop_front();
         }
         self.check_alive()?;
+        let uncaptured = lock(&self.opened.uncaptured).take();
+        if let Some(operation) = refused {
+            lock(&self.recorder).forget();
+            lock(&self.pool).start_afresh();
+            let problem = format_args!("{operation}: it has no more memory");
+            return Err(Error::memory(&self.opened.info.adapter, problem));
+        }
         if let Some((operation, error)) = first {
             return Err(self.error(operation, error));
         }
-        match lock(&self.opened.uncaptured).take() {
+        match uncaptured {
             Some(error) => Err(self.error("run", error)),
             None => Ok(()),
         }
@@ -415,6 +427,34 @@ impl Gpu {
     #[must_use]
     pub fn counters(&self) -> Counters {
         lock(&self.recorder).counters
+    }
+}
+
+/// Verdicts that somebody waits for. Those that were not heard when that ends go back, for whoever asks next, unless memory was found to have
+/// run out meanwhile: nothing of that time is in use any more.
+struct Unjudged<'a> {
+    verdicts: VecDeque<(String, Verdict)>,
+    gpu: &'a Gpu,
+    generation: u32,
+}
+
+impl<'a> Unjudged<'a> {
+    fn of(gpu: &'a Gpu, recorder: &mut Recorder) -> Self {
+        Self {
+            verdicts: std::mem::take(&mut recorder.verdicts).into(),
+            gpu,
+            generation: lock(&gpu.pool).generation(),
+        }
+    }
+}
+
+impl Drop for Unjudged<'_> {
+    fn drop(&mut self) {
+        if !self.verdicts.is_empty() && lock(&self.gpu.pool).generation() == self.generation {
+            let mut recorder = lock(&self.gpu.recorder);
+            let later = std::mem::take(&mut recorder.verdicts);
+            recorder.verdicts = self.verdicts.drain(..).chain(later).collect();
+        }
     }
 }
 

@@ -70,7 +70,8 @@ impl<B: Backend> Model<B> {
     /// Brings the weights to the device, one tensor at a time.
     ///
     /// # Errors
-    /// [`Error::File`] for a number that is not finite; [`Error::Device`] when the device cannot hold the weights.
+    /// [`Error::File`] for a number that is not finite; [`Error::Memory`] when the device cannot hold the weights; a GPU says so
+    /// with the first answer.
     pub fn load(backend: B, checkpoint: Checkpoint) -> Result<Self> {
         let weights = Weights::load(&backend, &checkpoint)?;
         Ok(Self {
@@ -104,7 +105,7 @@ impl<B: Backend> Model<B> {
     /// Runs a batch of cells.
     ///
     /// # Errors
-    /// [`Error::Argument`] for inputs that do not fit the model or the device, [`Error::Device`], [`Error::DeviceLost`].
+    /// [`Error::Argument`] for inputs that do not fit the model or the device, [`Error::Device`], [`Error::Memory`], [`Error::DeviceLost`].
     pub async fn forward(&self, cells: &[CellInput<'_>], want: Want) -> Result<Output> {
         if cells.is_empty() {
             return Ok(Output::default());

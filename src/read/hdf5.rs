@@ -229,7 +229,12 @@ fn read<T: H5Type, U>(
         let numbers = dataset.read_slice_parallel::<T>(&selection);
         #[cfg(target_arch = "wasm32")]
         let numbers = dataset.read_slice::<T>(&selection);
-        let numbers = numbers.map_err(|error| explain(name, path, error))?;
+        let numbers = numbers.map_err(|error| {
+            // There are no more than the file can hold. The crate has no kind of error for it.
+            let is_memory = error.to_string().contains("cannot allocate");
+            let error = explain(name, path, error);
+            if is_memory { error.for_lack_of_memory() } else { error }
+        })?;
         let wanted = piece.len() * row_len;
         if numbers.len() != wanted {
             let problem = format_args!("{} numbers at {start}; wanted {wanted}", numbers.len());
@@ -463,13 +468,7 @@ fn explain(name: &str, place: impl Display, mut error: Hdf5Error) -> Error {
             )
         }
         Hdf5Error::InvalidMagic => Error::file(name, place, "not an HDF5 file"),
-        error => {
-            let problem = error.to_string();
-            // The crate has no kind of error for it.
-            let is_memory = problem.contains("cannot allocate");
-            let error = Error::file(name, place, problem);
-            if is_memory { error.for_lack_of_memory() } else { error }
-        }
+        error => Error::file(name, place, error),
     }
 }
 

@@ -34,11 +34,18 @@ pub(crate) async fn run_batches(
     let mut n_done = 0;
     while n_done < tokens.len() {
         let batches = batches(tokens, n_done, runner.max_rows());
+        let mut is_refused = false;
         let mut count = |cells: Range<usize>, output| {
             n_done = cells.end;
-            take(cells, output)
+            let taken = take(cells, output);
+            is_refused = taken.is_err();
+            taken
         };
         if let Err(error) = run_ahead(runner, &batches, want, &mut count).await {
+            // Not the device's: what was computed would be lost.
+            if is_refused {
+                return Err(error);
+            }
             runner.recover(error).await?;
         }
     }
@@ -247,6 +254,19 @@ mod tests {
         };
         pollster::block_on(run_batches(&mut Small { max_rows: 8 }, &tokens, Want::default(), &mut take)).unwrap();
         assert_eq!(found, [(0, 2.0), (1, 3.0), (2, 4.0), (3, 5.0), (4, 6.0)]);
+    }
+
+    #[test]
+    fn where_the_one_who_takes_has_no_memory_nothing_is_tried_again() {
+        let tokens: Vec<Tokens> = (2..4).map(of).collect();
+        let mut n_taken = 0;
+        let mut take = |_, _| {
+            n_taken += 1;
+            Err(Error::memory("names", "do not fit"))
+        };
+        let result = pollster::block_on(run_batches(&mut Small { max_rows: 1 }, &tokens, Want::default(), &mut take));
+        assert!(matches!(result, Err(Error::Memory { .. })));
+        assert_eq!(n_taken, 1);
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn share(n: usize, part: usize, whole: usize) -> usize {
 }
 
 /// Cells that are computed and handed on together. Which cells share a batch depends on the block alone, so that a run that starts at a
-/// multiple of this gives the same numbers as one from the first cell on.
+/// multiple of this gives the same numbers as one from the first cell on; but where memory runs short batches get smaller.
 pub const BLOCK: usize = 256;
 
 /// Cells that are read at a time: in small steps the same chunks of a file would be read again and again (a matrix of a million cells

@@ -15,6 +15,9 @@ test("types of a file's own are learned, used, and their head is saved and opene
   await modelReady(page);
   await page.setInputFiles("#file", demo);
   await lookedAt(page);
+  // Of the model's head only: what is chosen here must not come back unseen.
+  await page.selectOption("#tissue", "any");
+  await lookedAt(page);
   await page.click("#reference summary");
   await page.selectOption("#reference-column", "simulated_from");
   await page.click("#reference-learn");
@@ -34,6 +37,12 @@ test("types of a file's own are learned, used, and their head is saved and opene
   const names = new Set(rows.map(({ label }) => label));
   assert.ok(names.size >= 7 && names.size <= 9, [...names].join());
   assert.match(await page.textContent("#methods-text"), /head simulated_from with 8 types/);
+  assert.equal(await page.locator("#tissue-decision").count(), 0);
+  await page.click("#found-details summary");
+  await page.selectOption("#head", "");
+  const tissue = await page.inputValue("#tissue");
+  await annotate(page);
+  assert.match(await page.textContent("#tissue-decision"), tissue === "any" ? /^Tissue: any \(as was asked\)/ : /^Tissue: blood \(recognised/);
   assert.deepEqual(problems, []);
   await close();
 

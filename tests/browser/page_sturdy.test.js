@@ -123,7 +123,7 @@ test("where the browser gives no more memory that is said, and a smaller file is
       await ended(page);
     }
     assert.match(await page.textContent("#error-text"), /not as much memory/);
-    assert.match(await page.textContent("#error-help"), /no more memory\. Close other tabs/);
+    assert.match(await page.textContent("#error-help"), /no more memory for this page\. Close other tabs/);
     await picture(page, "memory");
     await page.setInputFiles("#file", demo);
     await annotate(page);

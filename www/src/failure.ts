@@ -11,7 +11,7 @@ const HELP: Partial<Record<string, string>> = {
   io: "The file could not be read. Was it moved, changed or removed since you chose it?",
   network: "A part of this page did not arrive. Check the connection and reload.",
   "device-lost": "The graphics card was taken away three times, by its driver or by another program. Try again, or choose the processor.",
-  memory: "Your browser gave this page no more memory. Close other tabs and try again; or annotate fewer cells at once, or use the command, which has all of the machine’s memory.",
+  memory: "There was no more memory for this page. Close other tabs and try again; or choose the processor, annotate fewer cells at once, or use the command, which has all of the machine’s memory.",
   internal: "This is a defect of scdiva. Please report it, with the text above.",
 };
 

@@ -3,6 +3,7 @@
 import type { AnalyseOptions, Inspection, NameList, Species } from "scdiva";
 import { h } from "./dom";
 import { count, percent } from "./format";
+import { chooseTissue } from "./heads";
 import { page } from "./page";
 
 /** What a visitor says instead of what was found. */
@@ -31,7 +32,7 @@ export function showFound(found: Inspection, choices: Choices): void {
   page.species.value = choices.species ?? "";
   page.minCounts.value = String(choices.minCounts ?? droplets?.minCounts ?? "");
   page.minCountsChoice.hidden = !droplets && choices.minCounts === undefined;
-  page.tissue.value = choices.tissue ?? "";
+  chooseTissue(choices.tissue ?? "");
   const groupings = cellColumns.filter(({ kind, nCategories }) => kind === "categories" && (nCategories ?? 0) > 1);
   page.groups.replaceChildren(new Option("clusters computed here", ""), ...groupings.map(({ name }) => new Option(`column ${name}`, name)));
   page.groups.value = choices.groups ?? "";

@@ -27,18 +27,20 @@ function showTissues(): void {
   const known = knownTissues();
   const chosen = page.tissue.value;
   page.tissue.replaceChildren(new Option("as recognised", ""), new Option("any", "any"), ...known.map((name) => new Option(name, name)));
-  page.tissue.value = chosen;
-  if (page.tissue.selectedIndex < 0) page.tissue.selectedIndex = 0;
+  chooseTissue(chosen);
   page.tissueChoice.hidden = known.length === 0;
 }
 
 page.head.addEventListener("change", showTissues);
 
-/** The tissue to keep to; `undefined` leaves it to the head. */
-export function tissueFor(tissue: string | undefined): string | undefined {
-  const known = knownTissues();
-  return tissue !== undefined && (known.includes(tissue) || (known.length > 0 && tissue === "any")) ? tissue : undefined;
+/** Chooses a tissue, where the head tells it apart. */
+export function chooseTissue(tissue: string): void {
+  page.tissue.value = tissue;
+  if (page.tissue.selectedIndex < 0) page.tissue.selectedIndex = 0;
 }
+
+/** The tissue to keep to; `undefined` leaves it to the head. */
+export const chosenTissue = (): string | undefined => (knownTissues().length > 0 && page.tissue.value) || undefined;
 
 /** A head that the model has by now is kept, and chosen. */
 export function keepHead(name: string, file: Blob, { info }: ScDiVa): void {

@@ -5,7 +5,7 @@ import { estimateText, trySpeed } from "./estimate";
 import { isCancelled, showError, Unusable } from "./failure";
 import { count } from "./format";
 import { type Choices, showFound } from "./found";
-import { chosenHead, tissueFor } from "./heads";
+import { chosenHead, chosenTissue } from "./heads";
 import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
 import { page } from "./page";
@@ -211,7 +211,7 @@ export class Session {
   /** And which types are named. The threshold is the head's own. */
   #answering(): Omit<AnnotateOptions, "onProgress"> {
     const head = chosenHead();
-    return { ...this.#reading(), tissue: tissueFor(this.#choices.tissue), ...(head !== undefined && { head }) };
+    return { ...this.#reading(), tissue: chosenTissue(), ...(head !== undefined && { head }) };
   }
 
   /** Teaches the model the types of this file. */
