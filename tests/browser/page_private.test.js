@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { root } from "../../pkg/test/command.js";
-import { open, picture, stage } from "./browser.js";
+import { open, picture, serve, stage } from "./browser.js";
 import { annotate, assertAllFrom, ended, modelReady, smallMatrix, WAIT } from "./page_support.js";
 
 const at = stage();
