@@ -74,6 +74,9 @@ fn write(mut out: impl Write, info: &scdiva::Info, describe_head: &dyn Fn(&Strin
             gpu.features.join(", ")
         };
         writeln!(out, "  features in use: {features}")?;
+        if gpu.matrix_side > 0 {
+            writeln!(out, "  matrix units in use: squares of {0} x {0} in f16", gpu.matrix_side)?;
+        }
         let mib = |bytes: u64| bytes / (1 << 20);
         let (binding, buffer) = (mib(gpu.max_binding_size), mib(gpu.max_buffer_size));
         writeln!(out, "  limits in use: {binding} MiB a binding, {buffer} MiB a buffer")?;
