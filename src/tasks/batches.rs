@@ -270,6 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn no_batch_crosses_a_block_wherever_they_begin() {
+        let tokens = vec![of(2); 2 * BLOCK + 3];
+        let cut = |first, max_rows| -> Vec<Range<usize>> {
+            let batches = batches(&tokens, first, max_rows);
+            batches.into_iter().map(|batch| batch.cells).collect()
+        };
+        assert_eq!(cut(0, 9999), [0..256, 256..512, 512..515]);
+        assert_eq!(cut(250, 9999), [250..256, 256..512, 512..515]);
+        assert_eq!(cut(511, 4), [511..512, 512..514, 514..515]);
+        assert!(cut(515, 4).is_empty());
+    }
+
+    #[test]
     fn batches_fill_up_to_the_limit_and_take_one_cell_at_least() {
         let of = |len| Tokens {
             gene_ids: vec![2; len],
