@@ -57,7 +57,9 @@ fn shaders_stay_within_the_default_limits() {
     for kernel in kernels() {
         let module = parse(&kernel.source());
         assert!(kernel.buffers.len() <= 8, "{}: more than 8 storage buffers", kernel.name);
-        // Where it is an override, the host gives it: four subgroups of 64 at the most.
+        // Where it is an override, the host gives it: four subgroups of 64 at the most, for matrix units only.
+        let is_open = module.entry_points[0].workgroup_size_overrides.is_some();
+        assert_eq!(is_open, kernel.needs.contains(&Feature::Matrix), "{}", kernel.name);
         let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
         assert!(threads <= 256, "{}: {threads} threads", kernel.name);
         let shared: u32 = module
