@@ -1,5 +1,5 @@
 // out[m, n] = epilogue(sum over k of x[m, k] * weight[first_weight_row + n, k]) for many rows, with products in f16; n_in is a multiple of 4
-// Grid: x tiles of 128 columns n, y tiles of 128 rows m; 16 x 16 threads, each 8 rows by 2 times 4 columns.
+// Grid: x tiles of 128 columns n, y tiles of 128 rows m; 256 threads, each 2 times 4 rows by 2 times 4 columns.
 //
 // As linear_128. Sums are f16 over TILE_K terms only, then f32: longer ones lose digits, and may overflow.
 
@@ -9,125 +9,83 @@ enable f16;
 
 const TILE_K = 16u;
 
-// Turned, so that a thread reads 4 neighbouring rows or columns at once: [TILE_K, 128 / 4].
-var<workgroup> x_tile: array<vec4<f16>, 512>;
-var<workgroup> weight_tile: array<vec4<f16>, 512>;
+// Turned: [TILE_K, 128 / 4].
+var<workgroup> x_tile: array<array<vec4<f16>, 32>, 16>;
+var<workgroup> weight_tile: array<array<vec4<f16>, 32>, 16>;
 
 @compute @workgroup_size(256)
 fn linear_f16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let first_row = workgroup.y * 128u;
     let first_col = workgroup.x * 128u;
-    let thread_col = thread % 16u;
-    let thread_row = thread / 16u;
+    // Neighbouring threads read few different places: 32 of them stand in 4 rows of 8.
+    let thread_col = thread / 32u % 2u * 8u + thread % 8u;
+    let thread_row = thread / 64u * 4u + thread % 32u / 8u;
     // While loading, a thread turns a square of 4 rows and 4 k: the first 128 threads those of x, the others those of weight.
     let load_part = thread % 4u;
     let load_group = thread % 128u / 4u;
-    let load_at = load_part * 128u + load_group;
 
-    var sums0a = vec4<f32>();
-    var sums0b = vec4<f32>();
-    var sums1a = vec4<f32>();
-    var sums1b = vec4<f32>();
-    var sums2a = vec4<f32>();
-    var sums2b = vec4<f32>();
-    var sums3a = vec4<f32>();
-    var sums3b = vec4<f32>();
-    var sums4a = vec4<f32>();
-    var sums4b = vec4<f32>();
-    var sums5a = vec4<f32>();
-    var sums5b = vec4<f32>();
-    var sums6a = vec4<f32>();
-    var sums6b = vec4<f32>();
-    var sums7a = vec4<f32>();
-    var sums7b = vec4<f32>();
+#repeat i 4
+    var low_a$i = vec4<f32>();
+    var low_b$i = vec4<f32>();
+    var high_a$i = vec4<f32>();
+    var high_b$i = vec4<f32>();
+#end
+    var next = mat4x4<f32>();
+    if thread < 128u {
+        next = x_square(first_row + load_group * 4u, load_part * 4u);
+    } else {
+        next = weight_square(first_col + load_group * 4u, load_part * 4u);
+    }
     for (var k0 = 0u; k0 < params.n_in; k0 += TILE_K) {
-        let k = k0 + load_part * 4u;
         if thread < 128u {
-            let turned = x_square(first_row + load_group * 4u, k);
-            x_tile[load_at] = vec4<f16>(turned[0]);
-            x_tile[load_at + 32u] = vec4<f16>(turned[1]);
-            x_tile[load_at + 64u] = vec4<f16>(turned[2]);
-            x_tile[load_at + 96u] = vec4<f16>(turned[3]);
+#repeat i 4
+            x_tile[load_part * 4u + $iu][load_group] = vec4<f16>(next[$i]);
+#end
         } else {
-            let turned = weight_square(first_col + load_group * 4u, k);
-            weight_tile[load_at] = vec4<f16>(turned[0]);
-            weight_tile[load_at + 32u] = vec4<f16>(turned[1]);
-            weight_tile[load_at + 64u] = vec4<f16>(turned[2]);
-            weight_tile[load_at + 96u] = vec4<f16>(turned[3]);
+#repeat i 4
+            weight_tile[load_part * 4u + $iu][load_group] = vec4<f16>(next[$i]);
+#end
         }
         workgroupBarrier();
-        var part0a = vec4<f16>();
-        var part0b = vec4<f16>();
-        var part1a = vec4<f16>();
-        var part1b = vec4<f16>();
-        var part2a = vec4<f16>();
-        var part2b = vec4<f16>();
-        var part3a = vec4<f16>();
-        var part3b = vec4<f16>();
-        var part4a = vec4<f16>();
-        var part4b = vec4<f16>();
-        var part5a = vec4<f16>();
-        var part5b = vec4<f16>();
-        var part6a = vec4<f16>();
-        var part6b = vec4<f16>();
-        var part7a = vec4<f16>();
-        var part7b = vec4<f16>();
-        for (var i = 0u; i < TILE_K * 32u; i += 32u) {
-            let low = x_tile[i + thread_row * 2u];
-            let high = x_tile[i + thread_row * 2u + 1u];
-            let a = weight_tile[i + thread_col];
-            let b = weight_tile[i + 16u + thread_col];
-            part0a += low.x * a;
-            part0b += low.x * b;
-            part1a += low.y * a;
-            part1b += low.y * b;
-            part2a += low.z * a;
-            part2b += low.z * b;
-            part3a += low.w * a;
-            part3b += low.w * b;
-            part4a += high.x * a;
-            part4b += high.x * b;
-            part5a += high.y * a;
-            part5b += high.y * b;
-            part6a += high.z * a;
-            part6b += high.z * b;
-            part7a += high.w * a;
-            part7b += high.w * b;
+        // On their way while this tile is computed.
+        let k = k0 + TILE_K + load_part * 4u;
+        if thread < 128u {
+            next = x_square(first_row + load_group * 4u, k);
+        } else {
+            next = weight_square(first_col + load_group * 4u, k);
         }
-        sums0a += vec4<f32>(part0a);
-        sums0b += vec4<f32>(part0b);
-        sums1a += vec4<f32>(part1a);
-        sums1b += vec4<f32>(part1b);
-        sums2a += vec4<f32>(part2a);
-        sums2b += vec4<f32>(part2b);
-        sums3a += vec4<f32>(part3a);
-        sums3b += vec4<f32>(part3b);
-        sums4a += vec4<f32>(part4a);
-        sums4b += vec4<f32>(part4b);
-        sums5a += vec4<f32>(part5a);
-        sums5b += vec4<f32>(part5b);
-        sums6a += vec4<f32>(part6a);
-        sums6b += vec4<f32>(part6b);
-        sums7a += vec4<f32>(part7a);
-        sums7b += vec4<f32>(part7b);
+#repeat i 4
+        var part_low_a$i = vec4<f16>();
+        var part_low_b$i = vec4<f16>();
+        var part_high_a$i = vec4<f16>();
+        var part_high_b$i = vec4<f16>();
+#end
+#repeat k 16
+        let low$k = x_tile[$k][thread_row];
+        let high$k = x_tile[$k][thread_row + 16u];
+        let a$k = weight_tile[$k][thread_col];
+        let b$k = weight_tile[$k][thread_col + 16u];
+#repeat i 4
+        part_low_a$i += low$k[$i] * a$k;
+        part_low_b$i += low$k[$i] * b$k;
+        part_high_a$i += high$k[$i] * a$k;
+        part_high_b$i += high$k[$i] * b$k;
+#end
+#end
+#repeat i 4
+        low_a$i += vec4<f32>(part_low_a$i);
+        low_b$i += vec4<f32>(part_low_b$i);
+        high_a$i += vec4<f32>(part_high_a$i);
+        high_b$i += vec4<f32>(part_high_b$i);
+#end
         workgroupBarrier();
     }
-    let row = first_row + thread_row * 8u;
+    let row = first_row + thread_row * 4u;
     let col = first_col + thread_col * 4u;
-    finish(row + 0u, col, sums0a);
-    finish(row + 0u, col + 64u, sums0b);
-    finish(row + 1u, col, sums1a);
-    finish(row + 1u, col + 64u, sums1b);
-    finish(row + 2u, col, sums2a);
-    finish(row + 2u, col + 64u, sums2b);
-    finish(row + 3u, col, sums3a);
-    finish(row + 3u, col + 64u, sums3b);
-    finish(row + 4u, col, sums4a);
-    finish(row + 4u, col + 64u, sums4b);
-    finish(row + 5u, col, sums5a);
-    finish(row + 5u, col + 64u, sums5b);
-    finish(row + 6u, col, sums6a);
-    finish(row + 6u, col + 64u, sums6b);
-    finish(row + 7u, col, sums7a);
-    finish(row + 7u, col + 64u, sums7b);
+#repeat i 4
+    finish(row + $iu, col, low_a$i);
+    finish(row + $iu, col + 64u, low_b$i);
+    finish(row + 64u + $iu, col, high_a$i);
+    finish(row + 64u + $iu, col + 64u, high_b$i);
+#end
 }

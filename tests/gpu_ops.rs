@@ -36,9 +36,9 @@ fn what_takes_several_dispatches_agrees_with_the_reference() {
 /// Every kernel of `linear` that the adapter can run, whichever it would choose, with weights as f32 and as f16.
 #[test]
 fn every_kernel_of_linear_agrees_with_the_reference() {
-    use LinearKernel::{Any, Broadcast, F16, Matrix, Registers, Tile64, Tile128};
+    use LinearKernel::{Any, Broadcast, F16, Matrix, MatrixSmall, Registers, Tile32, Tile64, Tile128};
     for precision in [Precision::F32, Precision::F16] {
-        for linear in [Any, Tile64, Tile128, Registers, Broadcast, F16, Matrix] {
+        for linear in [Any, Tile32, Tile64, Tile128, Registers, Broadcast, F16, Matrix, MatrixSmall] {
             let gpu = open(GpuOptions {
                 linear: Some(linear),
                 precision,
@@ -47,15 +47,18 @@ fn every_kernel_of_linear_agrees_with_the_reference() {
             let cannot = match linear {
                 Broadcast => gpu.info().subgroup_size < 8,
                 F16 => !gpu.info().f16_arithmetic,
-                Matrix => gpu.info().matrix_side == 0,
+                Matrix | MatrixSmall => gpu.info().matrix_side == 0,
                 // Takes no weights that are f16.
                 Any => precision == Precision::F16,
                 _ => false,
             };
             if cannot {
-                // CI runs this on lavapipe, which can do all but the last (that too from Mesa 26 on): what makes sense is not passed over there.
-                let makes_sense = !matches!((linear, precision), (Any, Precision::F16) | (F16 | Matrix, Precision::F32));
-                let can_all = gpu.info().adapter.contains("llvmpipe") && linear != Matrix;
+                // CI runs this on lavapipe, which can do all but the last two (those too from Mesa 26 on): what makes sense is not passed over there.
+                let makes_sense = !matches!(
+                    (linear, precision),
+                    (Any, Precision::F16) | (F16 | Matrix | MatrixSmall, Precision::F32)
+                );
+                let can_all = gpu.info().adapter.contains("llvmpipe") && !matches!(linear, Matrix | MatrixSmall);
                 assert!(!(can_all && makes_sense), "{linear:?} was not run with {precision:?}");
                 if makes_sense {
                     println!(
@@ -65,32 +68,68 @@ fn every_kernel_of_linear_agrees_with_the_reference() {
                 }
                 continue;
             }
-            assert_eq!(gpu.linear_kernels(), [linear; 2]);
+            assert_eq!(gpu.linear_kernels(), [linear; 3]);
             // Products in f16 keep 11 bits of each factor, and not by matrix units of each sum of up to 16.
             let tolerance = match linear {
                 F16 => 2e-2,
-                Matrix => 3e-3,
+                Matrix | MatrixSmall => 3e-3,
                 _ => support::ops::TOLERANCE,
             };
+            let name = match linear {
+                Any => "linear",
+                Tile32 => "linear_32",
+                Tile64 => "linear_64",
+                Tile128 => "linear_128",
+                Registers => "linear_registers",
+                Broadcast => "linear_broadcast",
+                F16 => "linear_f16",
+                Matrix | MatrixSmall => "linear_matrix",
+            };
+            let timed = gpu.start_timer();
             support::ops::linear_within(&gpu, tolerance);
             support::ops::linear_epilogues_within(&gpu, tolerance);
+            let ran = gpu.stop_timer();
+            let has_run = ran.keys().any(|kernel| kernel.split('.').next() == Some(name));
+            assert!(has_run || !timed, "{linear:?} with {precision:?}: {:?}", ran.keys());
         }
     }
 }
 
 #[test]
 fn every_kernel_of_attention_agrees_with_the_reference() {
-    use AttentionKernel::{Broadcast, Registers, Tile32};
-    for attention in [Tile32, Registers, Broadcast] {
+    use AttentionKernel::{Broadcast, Matrix, Registers, Tile32, Tile64};
+    for attention in [Tile32, Tile64, Registers, Broadcast, Matrix] {
         let gpu = open(GpuOptions {
             attention: Some(attention),
+            precision: if attention == Matrix { Precision::F16 } else { Precision::F32 },
             ..GpuOptions::default()
         });
-        if attention != Broadcast || gpu.info().subgroup_size >= 8 {
-            assert_eq!(gpu.attention_kernel(), attention);
-            support::ops::attention(&gpu);
-        } else {
-            assert!(!gpu.info().adapter.contains("llvmpipe"), "{attention:?} was not run");
+        let cannot = match attention {
+            Broadcast => gpu.info().subgroup_size < 8,
+            Tile64 => gpu.info().workgroup_memory < 32 << 10,
+            Matrix => gpu.info().matrix_side == 0,
+            _ => false,
+        };
+        if cannot {
+            // As with linear.
+            let can_all = gpu.info().adapter.contains("llvmpipe") && attention != Matrix;
+            assert!(!can_all, "{attention:?} was not run");
+            println!("NOT TESTED: {attention:?}, which {} cannot run", gpu.info().adapter);
+            continue;
         }
+        assert_eq!(gpu.attention_kernel(), attention);
+        let (name, tolerance) = match attention {
+            Tile32 => ("attention", support::ops::TOLERANCE),
+            Tile64 => ("attention_64", support::ops::TOLERANCE),
+            Registers => ("attention_registers", support::ops::TOLERANCE),
+            Broadcast => ("attention_broadcast", support::ops::TOLERANCE),
+            // q, k, v and the weights are f16.
+            Matrix => ("attention_matrix", 1e-2),
+        };
+        let timed = gpu.start_timer();
+        support::ops::attention_within(&gpu, tolerance);
+        let ran = gpu.stop_timer();
+        let has_run = ran.keys().any(|kernel| kernel.split('.').next() == Some(name));
+        assert!(has_run || !timed, "{attention:?}: {:?}", ran.keys());
     }
 }

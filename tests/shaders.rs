@@ -35,9 +35,10 @@ fn shaders_are_valid() {
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         for feature in kernel.needs {
             capabilities |= match feature {
-                Feature::Subgroups => Capabilities::SUBGROUP,
+                Feature::Subgroups => Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER,
                 Feature::F16 => Capabilities::SHADER_FLOAT16,
                 Feature::Matrix => Capabilities::COOPERATIVE_MATRIX,
+                Feature::WorkgroupMemory(_) => Capabilities::empty(),
             };
         }
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
@@ -53,13 +54,11 @@ fn shaders_are_valid() {
 }
 
 #[test]
-fn shaders_stay_within_the_default_limits() {
+fn shaders_stay_within_the_default_limits_or_say_so() {
     for kernel in kernels() {
         let module = parse(&kernel.source());
         assert!(kernel.buffers.len() <= 8, "{}: more than 8 storage buffers", kernel.name);
-        // Where it is an override, the host gives it: four subgroups of 64 at the most, for matrix units only.
-        let is_open = module.entry_points[0].workgroup_size_overrides.is_some();
-        assert_eq!(is_open, kernel.needs.contains(&Feature::Matrix), "{}", kernel.name);
+        assert!(module.entry_points[0].workgroup_size_overrides.is_none(), "{}", kernel.name);
         let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
         assert!(threads <= 256, "{}: {threads} threads", kernel.name);
         let shared: u32 = module
@@ -68,7 +67,14 @@ fn shaders_stay_within_the_default_limits() {
             .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
             .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
             .sum();
-        assert!(shared <= 16_384, "{}: {shared} bytes of workgroup memory", kernel.name);
+        let stated = kernel.needs.iter().find_map(|feature| match feature {
+            Feature::WorkgroupMemory(bytes) => Some(*bytes),
+            _ => None,
+        });
+        match stated {
+            None => assert!(shared <= 16_384, "{}: {shared} bytes of workgroup memory", kernel.name),
+            Some(bytes) => assert_eq!(bytes, shared, "{}: bytes of workgroup memory", kernel.name),
+        }
     }
 }
 

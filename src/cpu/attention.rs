@@ -200,7 +200,8 @@ pub(super) fn attend(
         }
         first += n_queries;
     }
-    // Long cells first, so that no thread starts one when the others are done.
+    // Long cells first, so that no thread starts one when the others are done. WebAssembly has one thread.
+    #[cfg(not(target_arch = "wasm32"))]
     tasks.sort_by_key(|task| std::cmp::Reverse(task.n_keys));
     let flops = tasks.iter().map(|task| 4 * task.n_keys * task.out.len() * shape.head_size);
     let n_threads = threads_for(flops.sum());

@@ -1,6 +1,7 @@
 //! [`Backend`] for the GPU: shapes are checked, kernels launched.
 
 use super::kernel::count;
+use super::kernels::attention::Tiles;
 use super::pool::Buffer;
 use super::{Batch, Gpu, Slice, Tensor, Weight, kernels};
 use crate::backend::{Backend, Columns, Epilogue, Matrix, PackedRows, Queries, ReadRows, check};
@@ -74,7 +75,7 @@ impl Gpu {
         })
     }
 
-    fn bytes(&self, bytes: &[u8]) -> Buffer {
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Buffer {
         let buffer = self.buffer(bytes.len());
         self.write(&buffer, 0, bytes);
         buffer
@@ -114,11 +115,8 @@ impl Backend for Gpu {
             .iter()
             .flat_map(|c| [count(c.first_row), count(c.n_rows), count(c.n_keys), 0])
             .collect();
-        let tiles = kernels::attention::tiles(&rows.cells, Queries::AllRows);
-        let latent_tiles = kernels::attention::tiles(&rows.cells, Queries::LatentRows);
         Ok(Batch {
             n_rows: rows.n_rows(),
-            n_tiles: tiles.len() / 4,
             max_gene_id: rows.gene_ids.iter().copied().max().unwrap_or(0),
             max_position: rows.positions.iter().copied().max().unwrap_or(0),
             gene_ids: self.bytes(bytemuck::cast_slice(&rows.gene_ids)),
@@ -126,8 +124,8 @@ impl Backend for Gpu {
             masked: self.bytes(bytemuck::cast_slice(&rows.masked)),
             positions: self.bytes(bytemuck::cast_slice(&rows.positions)),
             cell_rows: self.bytes(bytemuck::cast_slice(&cells)),
-            tiles: self.bytes(bytemuck::cast_slice(&tiles)),
-            latent_tiles: self.bytes(bytemuck::cast_slice(&latent_tiles)),
+            tiles: Tiles::of(self, &rows.cells, Queries::AllRows),
+            latent_tiles: Tiles::of(self, &rows.cells, Queries::LatentRows),
             cells: rows.cells.clone(),
         })
     }

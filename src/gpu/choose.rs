@@ -2,6 +2,8 @@
 
 use super::Gpu;
 use super::device::{GpuInfo, GpuOptions, Precision};
+use super::kernels::attention::TILE_64_MEMORY;
+use super::pool::lock;
 use crate::backend::{Backend, CellRows, Columns, PackedRows, Queries};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub enum LinearKernel {
     /// `linear`: tiles of 64 × 64 in workgroup memory, any shape.
     Any,
-    /// `linear_64`: the same, four numbers at a time.
+    /// `linear_32`: tiles of 32 × 32 whose terms several threads share, for few rows; four numbers at a time. Not in browsers.
+    Tile32,
+    /// `linear_64`: tiles of 64 × 64, four numbers at a time.
     Tile64,
     /// `linear_128`: tiles of 128 × 128, for many rows.
     Tile128,
@@ -21,6 +25,8 @@ pub enum LinearKernel {
     F16,
     /// `linear_matrix`: with products in f16 by matrix units, for [`Precision::F16`] where the adapter has them and wgpu offers them.
     Matrix,
+    /// `linear_matrix` in smaller tiles, for few rows.
+    MatrixSmall,
     /// `linear_registers`: without workgroup memory and barriers, for adapters that compute on the CPU.
     Registers,
     /// `linear_broadcast`: the same, a subgroup shares what its threads load; subgroups of 8 threads or more, not in browsers.
@@ -34,13 +40,18 @@ pub enum LinearKernel {
 }
 
 /// The kernels of `attention`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AttentionKernel {
-    /// `shaders/attention.wgsl`: tiles in workgroup memory; takes every shape.
+    /// `attention`: tiles of 32 queries in workgroup memory; takes every shape.
     Tile32,
-    /// `shaders/attention_registers.wgsl`: without workgroup memory and barriers; sizes and columns are multiples of 4.
+    /// `attention_64`: tiles of 64 queries, in twice the workgroup memory; heads of up to 64 columns, sizes and columns are multiples of 4.
+    Tile64,
+    /// `attention_matrix`: with products in f16 by matrix units, for [`Precision::F16`]; heads of 64 columns. Others are left to `attention_64`.
+    Matrix,
+    /// `attention_registers`: without workgroup memory and barriers; sizes and columns are multiples of 4.
     Registers,
-    /// `shaders/attention_broadcast.wgsl`: the same, a subgroup shares what its threads load; subgroups of 8 threads or more, not in browsers.
+    /// `attention_broadcast`: the same, a subgroup shares what its threads load; subgroups of 8 threads or more, not in browsers.
     Broadcast,
     #[cfg(test)]
     #[doc(hidden)]
@@ -52,20 +63,23 @@ pub enum AttentionKernel {
 pub struct Tuning {
     /// Adapter, driver, precision and version of this crate: for another key it says nothing.
     pub key: String,
-    /// For products of few tiles.
-    pub few: LinearKernel,
-    /// For products of many tiles.
-    pub many: LinearKernel,
+    /// For products of few tiles, of some, and of many.
+    pub linear: [LinearKernel; 3],
+    /// For attention.
+    pub attention: AttentionKernel,
+    /// Floating-point operations a second, in products of many tiles: work is submitted by the tenth of a second.
+    pub flops: u64,
 }
 
-/// Tiles of 128 × 128 from which a product counts as one of many: fewer leave most of a large GPU without work.
-const MANY_TILES: usize = 64;
+/// Tiles of 128 × 128 up to which a product counts as one of few, and of some: a large GPU has a hundred or two at once.
+const FEW_TILES: usize = 64;
+const SOME_TILES: usize = 256;
 
 /// What an open device uses, where the shape allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
-    few: LinearKernel,
-    many: LinearKernel,
+    /// For products of few tiles, of some, and of many.
+    linear: [LinearKernel; 3],
     pub(super) attention: AttentionKernel,
 }
 
@@ -83,24 +97,38 @@ impl Choice {
             false if options.precision == Precision::F16 && info.f16_arithmetic => (LinearKernel::Tile64, LinearKernel::F16),
             false => (LinearKernel::Tile64, LinearKernel::Tile128),
         };
-        let attention = if info.software {
-            software_attention
-        } else {
-            AttentionKernel::Tile32
+        let attention = match info.software {
+            true => software_attention,
+            false if info.workgroup_memory >= TILE_64_MEMORY => AttentionKernel::Tile64,
+            false => AttentionKernel::Tile32,
         };
         Self {
-            few: options.linear.unwrap_or(few),
-            many: options.linear.unwrap_or(many),
+            linear: options.linear.map_or([few, many, many], |kernel| [kernel; 3]),
             attention: options.attention.unwrap_or(attention),
+        }
+    }
+
+    /// What was found to be best.
+    fn with(self, tuning: &Tuning) -> Self {
+        Self {
+            linear: tuning.linear,
+            attention: tuning.attention,
+        }
+    }
+
+    pub(super) const fn with_linear(self, kernel: LinearKernel) -> Self {
+        Self {
+            linear: [kernel; 3],
+            ..self
         }
     }
 
     /// The kernel for a product of this shape.
     pub(super) fn linear(&self, n_rows: usize, n_out: usize) -> LinearKernel {
-        if n_rows.div_ceil(128) * n_out.div_ceil(128) < MANY_TILES {
-            self.few
-        } else {
-            self.many
+        match n_rows.div_ceil(128) * n_out.div_ceil(128) {
+            0..=FEW_TILES => self.linear[0],
+            n if n <= SOME_TILES => self.linear[1],
+            _ => self.linear[2],
         }
     }
 }
@@ -117,49 +145,31 @@ pub(super) fn key(info: &GpuInfo, precision: Precision) -> String {
 }
 
 impl Gpu {
-    /// Settles which kernels are used: the tuning that was given, or a measurement where `measure`, or the table; and of these only what
-    /// gives the right answer to a small product, or attention. `candidates` are what is measured.
+    /// Settles which kernels are used: those that were found quickest, or those of the table; and of these only what gives the right answer to
+    /// small products, and attention.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Memory`]. Whatever else goes wrong is a kernel's own and only rules that kernel out.
-    pub(super) async fn settle_choice(
-        &mut self,
-        tuning: Option<Tuning>,
-        candidates: &[LinearKernel],
-        measure: bool,
-    ) -> Result<()> {
-        let key = key(&self.opened.info, self.precision);
-        if let Some(tuning) = tuning.filter(|tuning| tuning.key == key) {
-            (self.choice.few, self.choice.many) = (tuning.few, tuning.many);
-            self.tuning = Some(tuning);
-        } else if measure {
-            let mut right = Vec::new();
-            for &kernel in candidates {
-                if self.is_right(kernel).await? {
-                    right.push(kernel);
-                }
+    pub(super) async fn settle_choice(&mut self, tuning: Option<Tuning>) -> Result<()> {
+        if let Some(tuning) = &tuning {
+            self.choice = self.choice.with(tuning);
+            lock(&self.recorder).expect_speed(tuning.flops);
+        }
+        let chosen = self.choice;
+        // In place of one that is wrong comes that for fewer tiles.
+        let mut other = LinearKernel::Any;
+        for i in 0..chosen.linear.len() {
+            let kernel = chosen.linear[i];
+            if kernel != other && !self.is_right(kernel).await? {
+                self.choice.linear[i] = other;
             }
-            let [few, many] = self.fastest(&right)?;
-            if let (Some(few), Some(many)) = (few, many) {
-                (self.choice.few, self.choice.many) = (few, many);
-                self.tuning = Some(Tuning { key, few, many });
-            }
+            other = self.choice.linear[i];
         }
-        if !self.is_right(self.choice.few).await? {
-            self.choice.few = LinearKernel::Any;
-            self.tuning = None;
+        if self.choice.attention != AttentionKernel::Tile32 && !self.attends_right(self.choice.attention).await? {
+            self.choice.attention = AttentionKernel::Tile32;
         }
-        if self.choice.many != self.choice.few && !self.is_right(self.choice.many).await? {
-            self.choice.many = self.choice.few;
-            self.tuning = None;
-        }
-        if self.choice.attention != AttentionKernel::Tile32 {
-            match self.small_attention().await {
-                Ok(error) if error <= 1e-4 => {}
-                Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => return Err(e),
-                Ok(_) | Err(_) => self.choice.attention = AttentionKernel::Tile32,
-            }
-        }
+        // What turned out to be wrong is not kept.
+        self.tuning = tuning.filter(|_| self.choice == chosen);
         Ok(())
     }
 
@@ -175,14 +185,14 @@ impl Gpu {
         self.choice.attention
     }
 
-    /// The kernels of `linear` in use: for products of few tiles, and of many.
+    /// The kernels of `linear` in use: for products of few tiles, of some, and of many.
     #[must_use]
-    pub const fn linear_kernels(&self) -> [LinearKernel; 2] {
-        [self.choice.few, self.choice.many]
+    pub const fn linear_kernels(&self) -> [LinearKernel; 3] {
+        self.choice.linear
     }
 
     /// Whether a kernel gives the right answer to a product of a shape that fits no tile, over some rows of a weight.
-    async fn is_right(&mut self, kernel: LinearKernel) -> Result<bool> {
+    pub(super) async fn is_right(&mut self, kernel: LinearKernel) -> Result<bool> {
         let before = self.choice;
         self.choice = before.with_linear(kernel);
         let answer = self.small_product().await;
@@ -204,9 +214,13 @@ impl Gpu {
 
     /// The largest error of a small product, relative to the root mean square of the answer.
     async fn small_product(&self) -> Result<f64> {
-        const SHAPE: [usize; 3] = [137, 150, 52];
         const FIRST: usize = 3;
-        let [n_rows, n_weight_rows, n_in] = SHAPE;
+        // Matrix units write eight columns at a time, and leave the rest to others.
+        let n_out = match self.choice.linear[0] {
+            LinearKernel::Matrix | LinearKernel::MatrixSmall => 152,
+            _ => 147,
+        };
+        let (n_rows, n_weight_rows, n_in) = (137, FIRST + n_out, 52);
         let x: Vec<f32> = (0..n_rows * n_in).map(|i| number(i, 7)).collect();
         let numbers: Vec<f32> = (0..n_weight_rows * n_in).map(|i| number(i, 11)).collect();
         let weight = self.matrix(n_weight_rows, n_in, &mut |rows, out| {
@@ -232,15 +246,39 @@ impl Gpu {
         Ok(())
     }
 
-    /// The same of the attention of one cell with unattended rows, in heads whose size fits no tile.
-    async fn small_attention(&self) -> Result<f64> {
-        const N_ROWS: usize = 45;
-        const N_KEYS: usize = 37;
+    /// Whether a kernel gives the right answer to the attention of a small cell, in heads that it takes.
+    pub(super) async fn attends_right(&mut self, kernel: AttentionKernel) -> Result<bool> {
+        // Heads of 12 fill no tile, and matrix units take 64 only.
+        let (sizes, most): (&[usize], f64) = match kernel {
+            AttentionKernel::Matrix => (&[64], 3e-3),
+            AttentionKernel::Tile64 => (&[12, 64], 1e-4),
+            _ => (&[12], 1e-4),
+        };
+        let before = std::mem::replace(&mut self.choice.attention, kernel);
+        let mut is_right = true;
+        for &size in sizes {
+            match self.small_attention(size).await {
+                Ok(error) if error <= most => {}
+                Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => {
+                    self.choice.attention = before;
+                    return Err(e);
+                }
+                Ok(_) | Err(_) => is_right = false,
+            }
+        }
+        self.choice.attention = before;
+        Ok(is_right)
+    }
+
+    /// The largest error of the attention of one cell with unattended rows, relative to the root mean square of the answer.
+    #[expect(clippy::cast_precision_loss, reason = "a head size is small")]
+    async fn small_attention(&self, size: usize) -> Result<f64> {
+        const N_ROWS: usize = 77;
+        const N_KEYS: usize = 69;
         const N_HEADS: usize = 3;
-        const SIZE: usize = 12;
-        const WIDTH: usize = N_HEADS * SIZE;
-        let numbers: Vec<f32> = (0..N_ROWS * 3 * WIDTH).map(|i| 4.0 * number(i, 7)).collect();
-        let qkv = self.tensor(N_ROWS, 3 * WIDTH)?;
+        let width = N_HEADS * size;
+        let numbers: Vec<f32> = (0..N_ROWS * 3 * width).map(|i| 4.0 * number(i, 7)).collect();
+        let qkv = self.tensor(N_ROWS, 3 * width)?;
         self.write(&qkv.buffer, 0, bytemuck::cast_slice(&numbers));
         let batch = self.batch(&PackedRows {
             cells: vec![CellRows {
@@ -254,83 +292,23 @@ impl Gpu {
             positions: vec![0; N_ROWS],
         })?;
         let part = |first| Columns { tensor: &qkv, first };
-        self.poison(N_ROWS, WIDTH)?;
-        let out = self.attention(part(0), part(WIDTH), part(2 * WIDTH), &batch, Queries::AllRows, N_HEADS, SIZE)?;
+        self.poison(N_ROWS, width)?;
+        let out = self.attention(part(0), part(width), part(2 * width), &batch, Queries::AllRows, N_HEADS, size)?;
         let got = self.download(&out).await?;
-        let at = |row: usize, col: usize| f64::from(numbers[row * 3 * WIDTH + col]);
+        let at = |row: usize, col: usize| f64::from(numbers[row * 3 * width + col]);
         Ok(relative_error(&got, |i| {
-            let (row, col) = (i / WIDTH, i % WIDTH);
-            let head = col / SIZE * SIZE;
+            let (row, col) = (i / width, i % width);
+            let head = col / size * size;
             let (mut sum, mut total) = (0.0, 0.0);
             for key in 0..N_KEYS {
-                let score: f64 = (head..head + SIZE).map(|c| at(row, c) * at(key, WIDTH + c)).sum();
-                // Scores are at most 12 · 4 / √12, far from an overflow.
-                let weight = (score / 12.0_f64.sqrt()).exp();
-                sum += weight * at(key, 2 * WIDTH + col);
+                let score: f64 = (head..head + size).map(|c| at(row, c) * at(key, width + c)).sum();
+                // Scores are at most √64 · 4, far from an overflow.
+                let weight = (score / (size as f64).sqrt()).exp();
+                sum += weight * at(key, 2 * width + col);
                 total += weight;
             }
             sum / total
         }))
-    }
-
-    /// The fastest of the kernels for few rows and for many; none where nothing was measured.
-    #[cfg(not(target_arch = "wasm32"))]
-    fn fastest(&mut self, kernels: &[LinearKernel]) -> Result<[Option<LinearKernel>; 2]> {
-        // A short cell, and a batch.
-        const ROWS: [usize; 2] = [129, 4096];
-        const N: usize = 3;
-        if !self.opened.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return Ok([None; 2]);
-        }
-        // The widths of the released model's largest product.
-        let (n_in, n_out) = (512, 1536);
-        let weight = super::Weight {
-            n_rows: n_out,
-            n_cols: n_in,
-            half: self.half,
-            slices: vec![super::Slice {
-                rows: 0..n_out,
-                buffer: self.exact_buffer(n_out * n_in * if self.half { 2 } else { 4 }),
-            }],
-        };
-        let before = self.choice;
-        let mut found = [None; 2];
-        for (found, n_rows) in found.iter_mut().zip(ROWS) {
-            let mut best = f64::INFINITY;
-            let x = self.tensor(n_rows, n_in)?;
-            for &kernel in kernels {
-                self.choice = before.with_linear(kernel);
-                // Compiled before it is timed.
-                for n in [1, N] {
-                    let timed = n == N && self.start_timer();
-                    for _ in 0..n {
-                        drop::<super::Tensor>(self.linear(&x, &weight, 0..n_out, crate::backend::Epilogue::None)?);
-                    }
-                    let seconds: f64 = self.stop_timer().values().map(|time| time.seconds).sum();
-                    if timed && seconds > 0.0 && seconds < best {
-                        (best, *found) = (seconds, Some(kernel));
-                    }
-                }
-            }
-        }
-        self.choice = before;
-        Ok(found)
-    }
-
-    /// Browsers round their clocks, so nothing is measured there.
-    #[cfg(target_arch = "wasm32")]
-    fn fastest(&mut self, _: &[LinearKernel]) -> Result<[Option<LinearKernel>; 2]> {
-        Ok([None; 2])
-    }
-}
-
-impl Choice {
-    const fn with_linear(self, kernel: LinearKernel) -> Self {
-        Self {
-            few: kernel,
-            many: kernel,
-            ..self
-        }
     }
 }
 
@@ -358,13 +336,23 @@ fn number(i: usize, step: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::measure::Candidates;
 
     fn open() -> Gpu {
         pollster::block_on(Gpu::open(GpuOptions::default())).expect("an adapter")
     }
 
-    fn settle(gpu: &mut Gpu, tuning: Option<Tuning>, candidates: &[LinearKernel], measure: bool) {
-        pollster::block_on(gpu.settle_choice(tuning, candidates, measure)).expect("a device that lives");
+    fn settle(gpu: &mut Gpu, tuning: Option<Tuning>) {
+        pollster::block_on(gpu.settle_choice(tuning)).expect("a device that lives");
+    }
+
+    fn tuning(key: String, few: LinearKernel, many: LinearKernel) -> Tuning {
+        Tuning {
+            key,
+            linear: [few, few, many],
+            attention: AttentionKernel::Tile32,
+            flops: 1,
+        }
     }
 
     #[test]
@@ -373,20 +361,23 @@ mod tests {
         for bad in [LinearKernel::Wrong, LinearKernel::Invalid] {
             // Not from the table,
             gpu.choice = gpu.choice.with_linear(bad);
-            settle(&mut gpu, None, &[], false);
+            settle(&mut gpu, None);
             assert_eq!(gpu.choice.linear(1, 1), LinearKernel::Any);
             assert_eq!(gpu.choice.linear(9999, 9999), LinearKernel::Any);
             // not from a file,
-            let tuning = Tuning {
-                key: key(gpu.info(), gpu.precision),
-                few: LinearKernel::Any,
-                many: bad,
-            };
-            settle(&mut gpu, Some(tuning), &[], false);
+            let tuning = tuning(key(gpu.info(), gpu.precision), LinearKernel::Any, bad);
+            settle(&mut gpu, Some(tuning));
             assert_eq!(gpu.choice.linear(9999, 9999), LinearKernel::Any);
             assert_eq!(gpu.tuning(), None);
             // and not from a measurement.
-            settle(&mut gpu, None, &[bad, LinearKernel::Registers], true);
+            let candidates = Candidates {
+                linear: vec![bad, LinearKernel::Registers],
+                attention: vec![AttentionKernel::Wrong, AttentionKernel::Registers],
+            };
+            let key = key(gpu.info(), gpu.precision);
+            let tuning = pollster::block_on(gpu.measured(key, &candidates)).expect("a device that lives");
+            settle(&mut gpu, tuning);
+            assert_eq!(gpu.attention_kernel(), AttentionKernel::Registers);
             assert_eq!(gpu.choice.linear(1, 1), LinearKernel::Registers);
             assert_eq!(gpu.choice.linear(9999, 9999), LinearKernel::Registers);
             assert!(gpu.tuning().is_some());
@@ -402,25 +393,28 @@ mod tests {
             "a software adapter has its own"
         );
         gpu.choice.attention = AttentionKernel::Wrong;
-        settle(&mut gpu, None, &[], false);
+        settle(&mut gpu, None);
         assert_eq!(gpu.attention_kernel(), AttentionKernel::Tile32);
     }
 
     #[test]
     fn a_tuning_is_used_for_its_key_alone() {
-        let mut gpu = open();
-        let before = gpu.choice;
-        let mut tuning = Tuning {
-            key: "another adapter".to_owned(),
-            few: LinearKernel::Any,
-            many: LinearKernel::Tile64,
+        let with = |tuning: &Tuning| {
+            let options = GpuOptions {
+                tuning: Some(tuning.clone()),
+                ..GpuOptions::default()
+            };
+            pollster::block_on(Gpu::open(options)).expect("an adapter")
         };
-        settle(&mut gpu, Some(tuning.clone()), &[], false);
-        assert_eq!((gpu.choice, gpu.tuning()), (before, None));
+        let without = open();
+        let mut tuning = tuning("another adapter".to_owned(), LinearKernel::Any, LinearKernel::Tile64);
+        let gpu = with(&tuning);
+        assert_eq!((gpu.choice, gpu.tuning()), (without.choice, without.tuning()));
         tuning.key = key(gpu.info(), gpu.precision);
-        settle(&mut gpu, Some(tuning.clone()), &[], false);
+        let gpu = with(&tuning);
         assert_eq!(gpu.choice.linear(1, 512), LinearKernel::Any);
-        assert_eq!(gpu.choice.linear(4096, 512), LinearKernel::Tile64);
+        assert_eq!(gpu.choice.linear(9999, 512), LinearKernel::Tile64);
+        assert_eq!(gpu.attention_kernel(), AttentionKernel::Tile32);
         assert_eq!(gpu.tuning(), Some(&tuning));
     }
 }

@@ -87,6 +87,8 @@ pub struct GpuInfo {
     pub f16_arithmetic: bool,
     /// The side of the squares of f16 whose products matrix units sum up in f32; 0 where none are in use.
     pub matrix_side: u32,
+    /// Bytes of workgroup memory, as used: at least 16 KiB.
+    pub workgroup_memory: u32,
     /// The most bytes of one storage binding, as used.
     pub max_binding_size: u64,
     /// The most bytes of one buffer, as used.
@@ -108,7 +110,9 @@ pub(super) struct Opened {
 const WANTED: wgpu::Features = if cfg!(target_arch = "wasm32") {
     wgpu::Features::empty()
 } else {
-    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::SUBGROUP)
+    wgpu::Features::TIMESTAMP_QUERY
+        .union(wgpu::Features::SUBGROUP)
+        .union(wgpu::Features::SUBGROUP_BARRIER)
 };
 
 pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
@@ -146,6 +150,7 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
         },
         f16_arithmetic: features.contains(wgpu::Features::SHADER_F16),
         matrix_side,
+        workgroup_memory: limits.max_compute_workgroup_storage_size,
         max_binding_size: limits.max_storage_buffer_binding_size.min(options.max_binding_size),
         max_buffer_size: limits.max_buffer_size.min(options.max_binding_size),
     };
@@ -194,16 +199,16 @@ async fn request(
     })
 }
 
-/// The side of the squares that `linear_matrix` can use; 0 where it cannot. A workgroup has as many threads as four subgroups, so these must be
-/// of one size.
+/// The side of the squares that `linear_matrix` and `attention_matrix` can use; 0 where they cannot. They are written for subgroups of one size.
 fn matrix_side(adapter: &wgpu::Adapter, features: wgpu::Features) -> u32 {
     use wgpu::CooperativeScalarType::{F16, F32};
     let about = adapter.get_info();
-    let has_all = features.contains(wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP))
-        && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
-    if !has_all || about.subgroup_min_size != about.subgroup_max_size || about.subgroup_max_size > 64 {
+    let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::SUBGROUP_BARRIER;
+    let has_all = features.contains(wanted) && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+    if !has_all || about.subgroup_min_size != about.subgroup_max_size {
         return 0;
     }
+    let memory = adapter.limits().max_compute_workgroup_storage_size;
     let kinds = adapter.cooperative_matrix_properties();
     let has = |side| {
         kinds.iter().any(|kind| {
@@ -211,7 +216,11 @@ fn matrix_side(adapter: &wgpu::Adapter, features: wgpu::Features) -> u32 {
             shape == [side; 3] && (kind.ab_type, kind.cr_type) == (F16, F32) && !kind.saturating_accumulation
         })
     };
-    [16, 8].into_iter().find(|&side| has(side)).unwrap_or(0)
+    // Squares, threads of a subgroup, bytes of workgroup memory.
+    [(16, 32, 42_000), (8, 32, 32_768), (8, 8, 32_768)]
+        .into_iter()
+        .find(|&(side, lanes, bytes)| has(side) && about.subgroup_max_size == lanes && memory >= bytes)
+        .map_or(0, |(side, ..)| side)
 }
 
 /// Cooperative matrices are wgpu's only experiment that is used.
@@ -221,19 +230,20 @@ fn experimental_features(are_wanted: bool) -> wgpu::ExperimentalFeatures {
     }
     #[expect(
         unsafe_code,
-        reason = "wgpu may have bugs there: the one kernel that uses it is opted into with f16, and has to give the right answer first"
+        reason = "wgpu may have bugs there: the kernels that use it are opted into with f16, and have to give the right answer first"
     )]
-    // SAFETY: the kernel loads and stores squares in workgroup arrays of constant size, at places within them.
+    // SAFETY: the kernels load and store squares in workgroup arrays of constant size, at places within them.
     unsafe {
         wgpu::ExperimentalFeatures::enabled()
     }
 }
 
-/// The WebGPU defaults, with larger buffers where the adapter has them: shaders are written for the defaults.
+/// The WebGPU defaults, with larger buffers and more workgroup memory where the adapter has them: that more is needed is said with a kernel.
 fn limits(adapter: &wgpu::Limits, options: &GpuOptions) -> wgpu::Limits {
     // Indices into a buffer are u32, so nothing past 4 GiB of f32 could be reached.
     const MOST: u64 = 1 << 31;
     let defaults = wgpu::Limits::default();
+    const MOST_WORKGROUP_MEMORY: u32 = 48 << 10;
     let raised = |default: u64, has: u64| has.min(MOST).min(options.max_binding_size).max(default);
     wgpu::Limits {
         max_storage_buffer_binding_size: raised(
@@ -241,6 +251,9 @@ fn limits(adapter: &wgpu::Limits, options: &GpuOptions) -> wgpu::Limits {
             adapter.max_storage_buffer_binding_size,
         ),
         max_buffer_size: raised(defaults.max_buffer_size, adapter.max_buffer_size),
+        max_compute_workgroup_storage_size: adapter
+            .max_compute_workgroup_storage_size
+            .clamp(defaults.max_compute_workgroup_storage_size, MOST_WORKGROUP_MEMORY),
         ..defaults
     }
 }

@@ -18,6 +18,8 @@ pub enum Feature {
     F16,
     /// Matrix units: wgpu's experimental cooperative matrices.
     Matrix,
+    /// So many bytes of workgroup memory; every device has 16 KiB.
+    WorkgroupMemory(u32),
 }
 
 /// One kernel: a WGSL file of `shaders/`, whose stem is also its entry point, and what it shares with others from `shaders/parts/`.
@@ -25,7 +27,8 @@ pub enum Feature {
 pub struct Kernel {
     /// Stem of the file and entry point; what follows a dot tells apart what one file is composed to.
     pub name: &'static str,
-    /// The text: the file, and the parts that it shares with others.
+    /// The text: the file, and the parts that it shares with others. Lines between `#repeat NAME N` and `#end` stand for N copies of them, in which
+    /// `$NAME` is 0, 1, …; N is a number or a constant of the text. Compilers unroll less than they could.
     pub source: &'static [&'static str],
     /// A device without these must not be given it.
     pub needs: &'static [Feature],
@@ -38,10 +41,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The whole text.
+    /// The whole text, as WGSL.
     #[must_use]
     pub fn source(&self) -> String {
-        self.source.join("\n")
+        let text = self.source.join("\n");
+        let mut out = String::with_capacity(4 * text.len());
+        repeat(&text, &text, &mut out);
+        out
     }
 
     /// The entry point.
@@ -107,6 +113,36 @@ pub(super) const fn stripped<const N: usize>(text: &str) -> ([u8; N], usize) {
     (kept, n)
 }
 
+/// Appends `lines` with their `#repeat` written out; constants are those of `text`.
+fn repeat(lines: &str, text: &str, out: &mut String) {
+    let mut lines = lines.lines();
+    while let Some(line) = lines.next() {
+        let Some((name, n)) = line.strip_prefix("#repeat ").and_then(|rest| rest.split_once(' ')) else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let number = |text: &str| text.split_once('u').map_or(text, |(number, _)| number).parse().ok();
+        let constant = || number(text.split_once(&format!("const {n} = "))?.1);
+        // A count that is no number leaves nothing, and a shader that does not compile.
+        let n: usize = number(n).or_else(constant).unwrap_or(0);
+        let mut depth = 1;
+        let mut body = String::new();
+        for line in lines.by_ref() {
+            depth += usize::from(line.starts_with("#repeat "));
+            depth -= usize::from(line == "#end");
+            if depth == 0 {
+                break;
+            }
+            body.push_str(line);
+            body.push('\n');
+        }
+        for i in 0..n {
+            repeat(&body.replace(&format!("${name}"), &i.to_string()), text, out);
+        }
+    }
+}
+
 /// A size as the u32 that shaders count in. Sizes are bounded by buffer limits, far below 2^32.
 pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
@@ -126,7 +162,7 @@ pub(super) fn elements(n: usize) -> [u32; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::{folded, stripped};
+    use super::{folded, repeat, stripped};
 
     #[test]
     fn comments_and_indentation_go_and_nothing_else() {
@@ -134,6 +170,14 @@ mod tests {
         let (kept, n) = stripped::<64>(TEXT);
         assert_eq!(&kept[..n], b"fn f() { \nreturn 1 / 2;\n}\n");
         assert_eq!(stripped::<0>(TEXT).1, n);
+    }
+
+    #[test]
+    fn lines_are_repeated_within_lines_that_are() {
+        let text = "const N = 2u;\n#repeat i N\na$i\n#repeat k 3\nb$i_$k\n#end\n#end\nc\n#repeat k 0\nd\n#end\n";
+        let mut out = String::new();
+        repeat(text, text, &mut out);
+        assert_eq!(out, "const N = 2u;\na0\nb0_0\nb0_1\nb0_2\na1\nb1_0\nb1_1\nb1_2\nc\n");
     }
 
     #[test]

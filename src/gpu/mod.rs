@@ -8,6 +8,8 @@ mod choose;
 mod device;
 mod kernel;
 mod kernels;
+#[cfg(not(target_arch = "wasm32"))]
+mod measure;
 mod pool;
 mod recorder;
 #[cfg(not(target_arch = "wasm32"))]
@@ -72,7 +74,6 @@ struct Slice {
 pub struct Batch {
     cells: Vec<CellRows>,
     n_rows: usize,
-    n_tiles: usize,
     max_gene_id: u32,
     max_position: u32,
     gene_ids: Buffer,
@@ -82,9 +83,9 @@ pub struct Batch {
     /// `[n_cells, 4]`: first row, rows, keys, 0.
     cell_rows: Buffer,
     /// Query tiles of [`kernels::attention`] over all rows.
-    tiles: Buffer,
+    tiles: Vec<kernels::attention::Tiles>,
     /// The same over the `[LAT]` rows.
-    latent_tiles: Buffer,
+    latent_tiles: Vec<kernels::attention::Tiles>,
 }
 
 macro_rules! opaque_debug {
@@ -145,15 +146,6 @@ impl Gpu {
     pub async fn open(options: GpuOptions) -> Result<Self> {
         let opened = device::open(&options).await?;
         let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software));
-        let mut candidates = vec![LinearKernel::Tile64, LinearKernel::Tile128];
-        if opened.info.f16_arithmetic {
-            candidates.push(LinearKernel::F16);
-        }
-        if opened.info.matrix_side > 0 {
-            candidates.push(LinearKernel::Matrix);
-        }
-        // What is best on a CPU is known, and measuring there would take longer than it gains.
-        let measure = cfg!(not(target_arch = "wasm32")) && !opened.info.software && options.linear.is_none();
         let mut gpu = Self {
             choice: Choice::default_of(&opened.info, &options),
             opened,
@@ -163,7 +155,17 @@ impl Gpu {
             half: options.precision == Precision::F16,
             tuning: None,
         };
-        gpu.settle_choice(options.tuning, &candidates, measure).await?;
+        let key = choose::key(&gpu.opened.info, gpu.precision);
+        let tuning = options.tuning.filter(|tuning| tuning.key == key);
+        // What is best on a CPU is known, and measuring there would take longer than it gains.
+        #[cfg(not(target_arch = "wasm32"))]
+        let tuning = if tuning.is_some() || gpu.opened.info.software || options.linear.is_some() || options.attention.is_some() {
+            tuning
+        } else {
+            let candidates = measure::Candidates::of(&gpu.opened.info);
+            gpu.measured(key, &candidates).await?
+        };
+        gpu.settle_choice(tuning).await?;
         Ok(gpu)
     }
 

@@ -122,9 +122,10 @@ fn attributes(file: &dyn Container, path: &str, usual: &[&str]) -> Result<Vec<St
     let Some(Node::Group) = file.node(path)? else {
         return Err(file.wrong(path, "missing, or no group"));
     };
-    let mut names = file.members(path)?;
-    names.sort_by_key(|name| usual.iter().position(|known| known == name).unwrap_or(usual.len()));
-    Ok(names)
+    let names = file.members(path)?;
+    let (found, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| usual.contains(&name.as_str()));
+    let found = usual.iter().filter(|&&name| found.iter().any(|other| other == name));
+    Ok(found.map(|&name| name.to_owned()).chain(others).collect())
 }
 
 fn check_len(file: &dyn Container, path: &str, column: &Column, wanted: usize) -> Result<()> {

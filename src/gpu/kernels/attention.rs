@@ -3,7 +3,7 @@
 use crate::backend::{CellRows, Columns, Matrix, Queries};
 use crate::error::Result;
 use crate::gpu::choose::AttentionKernel;
-use crate::gpu::kernel::{Access, Kernel, count, folded, params, wgsl};
+use crate::gpu::kernel::{Access, Feature, Kernel, count, folded, params, wgsl};
 use crate::gpu::kernels::PRODUCTS;
 use crate::gpu::pool::Buffer;
 use crate::gpu::{Batch, Gpu, Tensor};
@@ -25,11 +25,12 @@ pub(crate) const KERNEL: Kernel = Kernel {
     overrides: &["WIDE"],
 };
 
-macro_rules! without_workgroup_memory {
-    ($name:literal, $needs:expr) => {
+/// A kernel that reads four numbers at a time.
+macro_rules! in_fours {
+    ($name:literal, $needs:expr, $overrides:expr $(, $part:expr)+) => {
         Kernel {
             name: $name,
-            source: &[wgsl!(concat!($name, ".wgsl")), wgsl!("parts/attention_fours.wgsl"), PRODUCTS],
+            source: &[$($part,)+ wgsl!("parts/attention_fours.wgsl")],
             needs: $needs,
             buffers: KERNEL.buffers,
             // `n_heads` stands in the place of `n_blocks`.
@@ -47,31 +48,143 @@ macro_rules! without_workgroup_memory {
                 "out_n_cols",
                 "out_first_col",
             ],
-            overrides: &[],
+            overrides: $overrides,
         }
     };
 }
 
-pub(crate) const REGISTERS: Kernel = without_workgroup_memory!("attention_registers", &[]);
+pub(crate) const REGISTERS: Kernel = in_fours!("attention_registers", &[], &[], wgsl!("attention_registers.wgsl"), PRODUCTS);
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) const BROADCAST: Kernel = without_workgroup_memory!("attention_broadcast", &[crate::gpu::kernel::Feature::Subgroups]);
+pub(crate) const BROADCAST: Kernel = in_fours!(
+    "attention_broadcast",
+    &[Feature::Subgroups],
+    &[],
+    wgsl!("attention_broadcast.wgsl"),
+    PRODUCTS
+);
+/// Bytes of workgroup memory of [`TILE_64`].
+pub(crate) const TILE_64_MEMORY: u32 = 32_768;
+pub(crate) const TILE_64: Kernel = in_fours!(
+    "attention_64",
+    &[Feature::WorkgroupMemory(TILE_64_MEMORY)],
+    &["WIDE"],
+    wgsl!("attention_64.wgsl")
+);
 
-/// Queries that one workgroup serves.
+#[cfg(not(target_arch = "wasm32"))]
+macro_rules! matrix {
+    ($name:literal, $bytes:literal, $matrix:literal) => {
+        in_fours!(
+            $name,
+            &[
+                Feature::Matrix,
+                Feature::F16,
+                Feature::Subgroups,
+                Feature::WorkgroupMemory($bytes)
+            ],
+            &[],
+            wgsl!($matrix),
+            wgsl!("attention_matrix.wgsl")
+        )
+    };
+}
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const MATRIX_16: Kernel = matrix!("attention_matrix.16", 28_672, "parts/matrix_16.wgsl");
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const MATRIX_8: Kernel = matrix!("attention_matrix.8", 18_944, "parts/matrix_8.wgsl");
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const MATRIX_8_OF_8: Kernel = matrix!("attention_matrix.8_of_8", 18_944, "parts/matrix_8_of_8.wgsl");
+
+/// Queries that one workgroup of most kernels serves.
 const TILE: usize = 32;
+/// Queries that one workgroup of [`TILE_64`] and [`MATRIX_16`] serves.
+const LARGE_TILE: usize = 64;
 
-/// For each tile: first query row, queries, first key row, keys.
-pub(crate) fn tiles(cells: &[CellRows], queries: Queries) -> Vec<u32> {
+/// Tiles of queries, on the device.
+pub(crate) struct Tiles {
+    buffer: Buffer,
+    n: usize,
+    /// Queries of a tile at the most.
+    len: usize,
+}
+
+impl Tiles {
+    /// Those that the kernels in use take.
+    pub(crate) fn of(gpu: &Gpu, cells: &[CellRows], queries: Queries) -> Vec<Self> {
+        let lens: &[usize] = match (queries, gpu.choice.attention) {
+            (Queries::AllRows, AttentionKernel::Tile64 | AttentionKernel::Matrix) => &[TILE, LARGE_TILE],
+            _ => &[TILE],
+        };
+        let of_len = |&len| {
+            let tiles = tiles(cells, queries, len);
+            Self {
+                buffer: gpu.bytes(bytemuck::cast_slice(&tiles)),
+                n: tiles.len() / 4,
+                len,
+            }
+        };
+        lens.iter().map(of_len).collect()
+    }
+}
+
+/// For each tile of up to `len`: first query row, queries, first key row, keys.
+fn tiles(cells: &[CellRows], queries: Queries, len: usize) -> Vec<u32> {
     let mut tiles = Vec::new();
     for (i, cell) in cells.iter().enumerate() {
         let (first, n) = match queries {
             Queries::AllRows => (cell.first_row, cell.n_rows),
             Queries::LatentRows => (i, 1),
         };
-        for start in (0..n).step_by(TILE) {
-            tiles.extend([first + start, (n - start).min(TILE), cell.first_row, cell.n_keys].map(count));
+        for start in (0..n).step_by(len) {
+            tiles.extend([first + start, (n - start).min(len), cell.first_row, cell.n_keys].map(count));
         }
     }
     tiles
+}
+
+/// What of the choice serves a shape.
+#[derive(Clone, Copy)]
+struct Served {
+    kernel: &'static Kernel,
+    /// Queries of a tile.
+    tile: usize,
+    grid: Grid,
+}
+
+/// What the workgroups of a kernel are.
+#[derive(Clone, Copy)]
+enum Grid {
+    /// Tiles, and blocks of 64 columns of heads.
+    Blocks,
+    /// Tiles, and heads.
+    Heads,
+    /// 16 threads in a line, each with 8 queries of a head.
+    Threads,
+}
+
+/// The kernel for heads of this size, with columns that are multiples of 4 or not: the one chosen, where it takes them.
+fn served(gpu: &Gpu, head_size: usize, in_fours: bool) -> Served {
+    let served = |kernel, tile, grid| Served { kernel, tile, grid };
+    match gpu.choice.attention {
+        AttentionKernel::Registers if in_fours => served(&REGISTERS, TILE, Grid::Threads),
+        #[cfg(not(target_arch = "wasm32"))]
+        AttentionKernel::Broadcast if in_fours => served(&BROADCAST, TILE, Grid::Heads),
+        #[cfg(not(target_arch = "wasm32"))]
+        AttentionKernel::Matrix if in_fours && head_size == 64 => match (gpu.info().matrix_side, gpu.info().subgroup_size) {
+            (8, 8) => served(&MATRIX_8_OF_8, TILE, Grid::Heads),
+            (8, _) => served(&MATRIX_8, TILE, Grid::Heads),
+            _ => served(&MATRIX_16, LARGE_TILE, Grid::Heads),
+        },
+        AttentionKernel::Tile64 | AttentionKernel::Matrix if in_fours && head_size <= 64 && has_memory(gpu) => {
+            served(&TILE_64, LARGE_TILE, Grid::Heads)
+        }
+        _ => served(&KERNEL, TILE, Grid::Blocks),
+    }
+}
+
+/// Whether the device has the memory of [`TILE_64`].
+fn has_memory(gpu: &Gpu) -> bool {
+    gpu.info().workgroup_memory >= TILE_64_MEMORY
 }
 
 /// `softmax(q kᵀ / sqrt(d)) v` inside each cell.
@@ -87,34 +200,65 @@ pub(crate) fn launch(
     n_heads: usize,
     head_size: usize,
 ) -> Result<Tensor> {
-    let (tiles, n_tiles) = match queries {
-        Queries::AllRows => (&batch.tiles, batch.n_tiles),
-        Queries::LatentRows => (&batch.latent_tiles, batch.cells.len()),
+    let columns = [
+        q.first,
+        q.tensor.n_cols(),
+        k.first,
+        k.tensor.n_cols(),
+        v.first,
+        v.tensor.n_cols(),
+    ];
+    let in_fours = columns.iter().fold(head_size, |all, column| all | column).is_multiple_of(4);
+    let served = served(gpu, head_size, in_fours);
+    let tiles = match queries {
+        Queries::AllRows => &batch.tiles,
+        Queries::LatentRows => &batch.latent_tiles,
+    };
+    // Tiles of [LAT] rows are of one query, whatever their length may be.
+    let fitting = tiles
+        .iter()
+        .find(|tiles| queries == Queries::LatentRows || tiles.len == served.tile);
+    let Some(tiles) = fitting else {
+        return Err(gpu.error(served.kernel.name, "a batch from before the kernels were chosen"));
     };
     let out = gpu.tensor(q.tensor.n_rows(), n_heads * head_size)?;
-    let buffers = [tiles, &q.tensor.buffer, &k.tensor.buffer, &v.tensor.buffer, &out.buffer];
+    let buffers = [
+        &tiles.buffer,
+        &q.tensor.buffer,
+        &k.tensor.buffer,
+        &v.tensor.buffer,
+        &out.buffer,
+    ];
     let pairs: u64 = batch
         .cells
         .iter()
         .map(|c| {
             let n_queries = if queries == Queries::AllRows { c.n_rows } else { 1 };
-            (n_queries.div_ceil(TILE) * TILE * c.n_keys) as u64
+            (n_queries.next_multiple_of(served.tile) * c.n_keys) as u64
         })
         .sum();
     let head_flops = 4 * pairs * head_size as u64;
     // A dispatch cannot be interrupted: on a slow adapter many pairs take several, some heads each.
-    let most = usize::try_from(gpu.most_flops() / head_flops.max(1)).unwrap_or(usize::MAX);
-    for first in (0..n_heads).step_by(most.max(1)) {
-        let part = Part {
-            n_heads: most.max(1).min(n_heads - first),
-            n_tiles,
-            head_size,
-            flops: head_flops,
-        };
+    let most = usize::try_from(gpu.most_flops() / head_flops.max(1))
+        .unwrap_or(usize::MAX)
+        .max(1);
+    for first in (0..n_heads).step_by(most) {
+        let n_heads_now = most.min(n_heads - first);
+        let n_blocks = head_size.div_ceil(64);
         let first_col = first * head_size;
+        let n_tiles = match gpu.choice.attention {
+            // Leaves out the last tile.
+            #[cfg(test)]
+            AttentionKernel::Wrong => tiles.n - 1,
+            _ => tiles.n,
+        };
         let params = Params {
             n_tiles: count(n_tiles),
-            n_blocks: count(part.n_blocks()),
+            n_blocks: count(if matches!(served.grid, Grid::Blocks) {
+                n_blocks
+            } else {
+                n_heads_now
+            }),
             head_size: count(head_size),
             scale: 1.0 / (head_size as f32).sqrt(),
             q_first_col: count(q.first + first_col),
@@ -126,65 +270,22 @@ pub(crate) fn launch(
             out_n_cols: count(n_heads * head_size),
             out_first_col: count(first_col),
         };
-        part.launch(gpu, params, &buffers)?;
+        let [x, y, _] = folded(tiles.n);
+        let grid = match served.grid {
+            Grid::Blocks => [x, y, count(n_heads_now * n_blocks)],
+            Grid::Heads => [x, y, count(n_heads_now)],
+            Grid::Threads => folded((tiles.n * (TILE / 8) * n_heads_now).div_ceil(16)),
+        };
+        let wide = if head_size > 32 { 1.0 } else { 0.0 };
+        let constants = &[wide][..served.kernel.overrides.len()];
+        gpu.launch(
+            served.kernel,
+            constants,
+            &params,
+            &buffers,
+            grid,
+            head_flops * n_heads_now as u64,
+        )?;
     }
     Ok(out)
-}
-
-/// Some heads.
-struct Part {
-    n_heads: usize,
-    n_tiles: usize,
-    head_size: usize,
-    /// Of one head.
-    flops: u64,
-}
-
-impl Part {
-    /// Blocks of 64 columns in a head.
-    const fn n_blocks(&self) -> usize {
-        self.head_size.div_ceil(64)
-    }
-
-    fn launch(&self, gpu: &Gpu, params: Params, buffers: &[&Buffer]) -> Result<()> {
-        let n_blocks = self.n_blocks();
-        let wide = if self.head_size > 32 { 1.0 } else { 0.0 };
-        let flops = self.flops * self.n_heads as u64;
-        let [x, y, _] = folded(self.n_tiles);
-        // Four neighbouring numbers are read at a time.
-        let columns = [params.q_first_col, params.q_n_cols, params.k_first_col, params.k_n_cols];
-        let columns = columns
-            .iter()
-            .fold(params.v_first_col | params.v_n_cols, |all, column| all | column);
-        let in_fours = (params.head_size | columns).is_multiple_of(4);
-        let without_blocks = Params {
-            n_blocks: count(self.n_heads),
-            ..params
-        };
-        match gpu.choice.attention {
-            AttentionKernel::Registers if in_fours => {
-                // A thread has 8 queries of one head, a workgroup 16 threads.
-                let grid = folded((self.n_tiles * (TILE / 8) * self.n_heads).div_ceil(16));
-                gpu.launch(&REGISTERS, &[], &without_blocks, buffers, grid, flops)
-            }
-            #[cfg(not(target_arch = "wasm32"))]
-            AttentionKernel::Broadcast if in_fours => {
-                gpu.launch(&BROADCAST, &[], &without_blocks, buffers, [x, y, count(self.n_heads)], flops)
-            }
-            // Leaves out the last tile.
-            #[cfg(test)]
-            AttentionKernel::Wrong => {
-                let params = Params {
-                    n_tiles: params.n_tiles - 1,
-                    ..params
-                };
-                let grid = [x, y, count(self.n_heads * n_blocks)];
-                gpu.launch(&KERNEL, &[wide], &params, buffers, grid, flops)
-            }
-            _ => {
-                let grid = [x, y, count(self.n_heads * n_blocks)];
-                gpu.launch(&KERNEL, &[wide], &params, buffers, grid, flops)
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use crate::backend::{Epilogue, Matrix};
 use crate::error::Result;
 use crate::gpu::choose::LinearKernel;
+use crate::gpu::device::GpuInfo;
 use crate::gpu::kernel::{Access, Feature, Kernel, count, params, wgsl};
 use crate::gpu::kernels::PRODUCTS;
 use crate::gpu::pool::Buffer;
@@ -19,9 +20,6 @@ pub(crate) struct Variant {
 
 macro_rules! variant {
     ($name:literal, $tile:expr, $needs:expr $(, $part:expr)*) => {
-        variant!(["EPILOGUE"]; $name, $tile, $needs $(, $part)*)
-    };
-    ([$($override:literal),+]; $name:literal, $tile:expr, $needs:expr $(, $part:expr)*) => {
         Variant {
             kernel: Kernel {
                 name: $name,
@@ -35,7 +33,7 @@ macro_rules! variant {
                     ("out", Access::ReadWrite),
                 ],
                 params: Params::MEMBERS,
-                overrides: &[$($override),+],
+                overrides: &["EPILOGUE"],
             },
             tile: $tile,
         }
@@ -45,38 +43,61 @@ macro_rules! variant {
 const F32: &str = wgsl!("parts/weight_f32.wgsl");
 const F16: &str = wgsl!("parts/weight_f16.wgsl");
 const SQUARES: &str = wgsl!("parts/squares.wgsl");
+const FINISH: &str = wgsl!("parts/finish.wgsl");
+#[cfg(not(target_arch = "wasm32"))]
+const TILE_32: &str = wgsl!("linear_32.wgsl");
 const TILE_64: &str = wgsl!("linear_64.wgsl");
 const TILE_128: &str = wgsl!("linear_128.wgsl");
 const ROWS: &str = wgsl!("parts/clamped_rows.wgsl");
 const REGISTERS: &str = wgsl!("linear_registers.wgsl");
 #[cfg(not(target_arch = "wasm32"))]
 const BROADCAST: &str = wgsl!("linear_broadcast.wgsl");
-#[cfg(not(target_arch = "wasm32"))]
-const MATRIX: &str = wgsl!("linear_matrix.wgsl");
-#[cfg(not(target_arch = "wasm32"))]
-const MATRIX_NEEDS: &[Feature] = &[Feature::Matrix, Feature::F16, Feature::Subgroups];
-/// Subgroups of a workgroup of `linear_matrix`.
-const N_SUBGROUPS: u32 = 4;
 
 /// Takes every number of terms; weights are f32.
-static ANY: Variant = variant!("linear", [64, 64], &[], wgsl!("linear.wgsl"));
+static ANY: Variant = variant!("linear", [64, 64], &[], wgsl!("linear.wgsl"), FINISH);
+
+/// A kernel of `linear` by matrix units, with squares and threads as in `$matrix` and tiles as in `$tiles`.
+#[cfg(not(target_arch = "wasm32"))]
+macro_rules! matrix_variant {
+    ($name:literal, $tile:expr, $bytes:literal, $matrix:literal, $tiles:literal) => {
+        &variant!(
+            $name,
+            $tile,
+            &[
+                Feature::Matrix,
+                Feature::F16,
+                Feature::Subgroups,
+                Feature::WorkgroupMemory($bytes)
+            ],
+            wgsl!($matrix),
+            wgsl!($tiles),
+            wgsl!("linear_matrix.wgsl"),
+            wgsl!("parts/finish_8.wgsl")
+        )
+    };
+}
 
 /// All kernels; the number of terms is a multiple of 4 in all but the first. Pairs: weights as f32, weights as f16.
 pub(crate) static VARIANTS: &[&Variant] = &[
     &ANY,
-    &variant!("linear_64", [64, 64], &[], TILE_64, SQUARES, F32),
-    &variant!("linear_64.f16", [64, 64], &[], TILE_64, SQUARES, F16),
-    &variant!("linear_128", [128, 128], &[], TILE_128, SQUARES, F32),
-    &variant!("linear_128.f16", [128, 128], &[], TILE_128, SQUARES, F16),
-    &variant!("linear_registers", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F32),
-    &variant!("linear_registers.f16", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F16),
+    #[cfg(not(target_arch = "wasm32"))]
+    &variant!("linear_32", [32, 32], &[], TILE_32, SQUARES, F32, FINISH),
+    #[cfg(not(target_arch = "wasm32"))]
+    &variant!("linear_32.f16", [32, 32], &[], TILE_32, SQUARES, F16, FINISH),
+    &variant!("linear_64", [64, 64], &[], TILE_64, SQUARES, F32, FINISH),
+    &variant!("linear_64.f16", [64, 64], &[], TILE_64, SQUARES, F16, FINISH),
+    &variant!("linear_128", [128, 128], &[], TILE_128, SQUARES, F32, FINISH),
+    &variant!("linear_128.f16", [128, 128], &[], TILE_128, SQUARES, F16, FINISH),
+    &variant!("linear_registers", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F32, FINISH),
+    &variant!("linear_registers.f16", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F16, FINISH),
     &variant!(
         "linear_f16",
         [128, 128],
         &[Feature::F16],
         wgsl!("linear_f16.wgsl"),
         SQUARES,
-        F16
+        F16,
+        FINISH
     ),
     #[cfg(not(target_arch = "wasm32"))]
     &variant!(
@@ -86,7 +107,8 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         BROADCAST,
         ROWS,
         PRODUCTS,
-        F32
+        F32,
+        FINISH
     ),
     #[cfg(not(target_arch = "wasm32"))]
     &variant!(
@@ -96,44 +118,81 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         BROADCAST,
         ROWS,
         PRODUCTS,
-        F16
+        F16,
+        FINISH
     ),
     #[cfg(not(target_arch = "wasm32"))]
-    &variant!(
-        ["EPILOGUE", "N_THREADS"];
-        "linear_matrix.8",
-        [64, 64],
-        MATRIX_NEEDS,
-        wgsl!("parts/matrix_8.wgsl"),
-        MATRIX,
-        SQUARES,
-        F16
-    ),
-    #[cfg(not(target_arch = "wasm32"))]
-    &variant!(
-        ["EPILOGUE", "N_THREADS"];
+    matrix_variant!(
         "linear_matrix.16",
         [128, 128],
-        MATRIX_NEEDS,
-        wgsl!("parts/matrix_16.wgsl"),
-        MATRIX,
-        SQUARES,
-        F16
+        40_960,
+        "parts/matrix_16.wgsl",
+        "parts/matrix_tile_large.wgsl"
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    matrix_variant!(
+        "linear_matrix.16_small",
+        [64, 64],
+        20_480,
+        "parts/matrix_16.wgsl",
+        "parts/matrix_tile_small.wgsl"
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    matrix_variant!(
+        "linear_matrix.8",
+        [64, 64],
+        16_384,
+        "parts/matrix_8.wgsl",
+        "parts/matrix_tile_large.wgsl"
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    matrix_variant!(
+        "linear_matrix.8_small",
+        [32, 32],
+        8_192,
+        "parts/matrix_8.wgsl",
+        "parts/matrix_tile_small.wgsl"
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    matrix_variant!(
+        "linear_matrix.8_of_8",
+        [64, 64],
+        16_384,
+        "parts/matrix_8_of_8.wgsl",
+        "parts/matrix_tile_large.wgsl"
+    ),
+    #[cfg(not(target_arch = "wasm32"))]
+    matrix_variant!(
+        "linear_matrix.8_of_8_small",
+        [32, 32],
+        8_192,
+        "parts/matrix_8_of_8.wgsl",
+        "parts/matrix_tile_small.wgsl"
     ),
 ];
 
-/// The kernel that is meant; weights are kept as f16 where `half`, and matrix units take squares of `matrix_side`.
-fn variant(kernel: LinearKernel, half: bool, matrix_side: u32) -> &'static Variant {
+/// The kernel that is meant; weights are kept as f16 where `half`.
+fn variant(kernel: LinearKernel, half: bool, info: &GpuInfo) -> &'static Variant {
     let name = match (kernel, half) {
         (LinearKernel::Any, _) => "linear",
+        (LinearKernel::Tile32, false) => "linear_32",
+        (LinearKernel::Tile32, true) => "linear_32.f16",
         (LinearKernel::Tile64, false) => "linear_64",
         (LinearKernel::Tile64, true) => "linear_64.f16",
         // Their weights are always f16: those kept as f32 are few, and take the next best.
-        (LinearKernel::Tile128 | LinearKernel::F16 | LinearKernel::Matrix, false) => "linear_128",
+        (LinearKernel::Tile128 | LinearKernel::F16 | LinearKernel::Matrix | LinearKernel::MatrixSmall, false) => "linear_128",
         (LinearKernel::Tile128, true) => "linear_128.f16",
         (LinearKernel::F16, true) => "linear_f16",
-        (LinearKernel::Matrix, true) if matrix_side == 8 => "linear_matrix.8",
-        (LinearKernel::Matrix, true) => "linear_matrix.16",
+        (LinearKernel::Matrix, true) => match (info.matrix_side, info.subgroup_size) {
+            (8, 8) => "linear_matrix.8_of_8",
+            (8, _) => "linear_matrix.8",
+            _ => "linear_matrix.16",
+        },
+        (LinearKernel::MatrixSmall, true) => match (info.matrix_side, info.subgroup_size) {
+            (8, 8) => "linear_matrix.8_of_8_small",
+            (8, _) => "linear_matrix.8_small",
+            _ => "linear_matrix.16_small",
+        },
         (LinearKernel::Registers, false) => "linear_registers",
         (LinearKernel::Registers, true) => "linear_registers.f16",
         (LinearKernel::Broadcast, false) => "linear_broadcast",
@@ -146,16 +205,22 @@ fn variant(kernel: LinearKernel, half: bool, matrix_side: u32) -> &'static Varia
     VARIANTS.iter().copied().find(|v| v.kernel.name == name).unwrap_or(&ANY)
 }
 
-/// The kernel for a product: the one chosen, where it takes the shape.
-fn variant_for(gpu: &Gpu, n_rows: usize, n_out: usize, n_in: usize, half: bool) -> &'static Variant {
-    let matrix_side = gpu.info().matrix_side;
-    let variant = variant(gpu.choice.linear(n_rows, n_out), half, matrix_side);
-    // Four neighbouring numbers are read at a time, and a grid has at most 65,535 tiles of rows.
-    let fits = |v: &Variant| n_in.is_multiple_of(4) && n_rows.div_ceil(v.tile[0]) < 65_536;
-    match (fits(variant), half) {
-        (true, _) => variant,
+/// The kernel for a product into `out_n_cols` columns from `out_first_col` on: the one chosen, where it takes the shape.
+fn variant_for(gpu: &Gpu, params: &Params, n_tile_cols: usize, half: bool) -> &'static Variant {
+    let (n_rows, n_in) = (params.n_rows as usize, params.n_in as usize);
+    let eights = [params.n_out, params.out_first_col, params.out_n_cols]
+        .iter()
+        .all(|n| n.is_multiple_of(8));
+    // Four neighbouring numbers are read at a time, and a grid has at most 65,535 tiles of rows; matrix units' kernels write eight.
+    let fits = |v: &Variant| {
+        let writes_eights = v.kernel.needs.contains(&Feature::Matrix);
+        n_in.is_multiple_of(4) && n_rows.div_ceil(v.tile[0]) < 65_536 && (eights || !writes_eights)
+    };
+    let chosen = variant(gpu.choice.linear(n_rows, n_tile_cols), half, gpu.info());
+    match (fits(chosen), half) {
+        (true, _) => chosen,
         (false, false) => &ANY,
-        (false, true) => self::variant(LinearKernel::Tile64, true, matrix_side),
+        (false, true) => variant(LinearKernel::Tile64, true, gpu.info()),
     }
 }
 
@@ -253,14 +318,12 @@ fn run(
                 rope_n_cols: count(rope_n_cols),
                 head_size: count(head_size),
             };
-            let variant = variant_for(gpu, x.n_rows(), rows.len(), x.n_cols(), weight.half);
+            let variant = variant_for(gpu, &params, rows.len(), weight.half);
             let [tile_rows, tile_cols] = variant.tile;
             let buffers = [&x.buffer, &slice.buffer, side, positions, &out.buffer];
             let grid = [count(n_out.div_ceil(tile_cols)), count(x.n_rows().div_ceil(tile_rows)), 1];
             let flops = row_flops * n_out as u64;
-            let constants = [f64::from(mode as u32), f64::from(N_SUBGROUPS * gpu.info().subgroup_size)];
-            let constants = &constants[..variant.kernel.overrides.len()];
-            gpu.launch(&variant.kernel, constants, &params, &buffers, grid, flops)?;
+            gpu.launch(&variant.kernel, &[f64::from(mode as u32)], &params, &buffers, grid, flops)?;
         }
     }
     Ok(())
@@ -278,7 +341,8 @@ mod tests {
         TILE_64,
         SQUARES,
         "@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-        fn weight4(at: u32) -> vec4<f32> { return weight[at] * vec4<f32>(1.0, 1.0, 1.0, 1.01); }"
+        fn weight4(at: u32) -> vec4<f32> { return weight[at] * vec4<f32>(1.0, 1.0, 1.0, 1.01); }",
+        FINISH
     );
 
     /// What a compiler that does not know all of WGSL would see.
@@ -289,6 +353,7 @@ mod tests {
         TILE_64,
         SQUARES,
         "@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
-        fn weight4(at: u32) -> vec4<f32> { return no_such_thing(at); }"
+        fn weight4(at: u32) -> vec4<f32> { return no_such_thing(at); }",
+        FINISH
     );
 }

@@ -32,6 +32,13 @@ const ONE_OF_A_KIND: &[&Kernel] = &[
     &attention::REGISTERS,
     #[cfg(not(target_arch = "wasm32"))]
     &attention::BROADCAST,
+    &attention::TILE_64,
+    #[cfg(not(target_arch = "wasm32"))]
+    &attention::MATRIX_16,
+    #[cfg(not(target_arch = "wasm32"))]
+    &attention::MATRIX_8,
+    #[cfg(not(target_arch = "wasm32"))]
+    &attention::MATRIX_8_OF_8,
     &attention_weights::KERNEL,
     &cell_mean::KERNEL,
     &encode_values::KERNEL,
