@@ -1,5 +1,5 @@
 // out[m, n] = epilogue(sum over k of x[m, k] * weight[first_weight_row + n, k]) for many rows, with products in f16; n_in is a multiple of 4
-// Grid: x tiles of 128 columns n, y tiles of 128 rows m; 256 threads, each 2 times 4 rows by 2 times 4 columns.
+// Grid: x tiles of 64 columns n, y tiles of 128 rows m; 16 x 8 threads, each 2 times 4 rows by 2 times 4 columns.
 //
 // As linear_128. Sums are f16 over TILE_K terms only, then f32: longer ones lose digits, and may overflow.
 
@@ -9,20 +9,19 @@ enable f16;
 
 const TILE_K = 16u;
 
-// Turned: [TILE_K, 128 / 4].
+// Turned: [TILE_K, rows or columns / 4].
 var<workgroup> x_tile: array<array<vec4<f16>, 32>, 16>;
-var<workgroup> weight_tile: array<array<vec4<f16>, 32>, 16>;
+var<workgroup> weight_tile: array<array<vec4<f16>, 16>, 16>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(128)
 fn linear_f16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let first_row = workgroup.y * 128u;
-    let first_col = workgroup.x * 128u;
-    // Neighbouring threads read few different places: 32 of them stand in 4 rows of 8.
-    let thread_col = thread / 32u % 2u * 8u + thread % 8u;
-    let thread_row = thread / 64u * 4u + thread % 32u / 8u;
-    // While loading, a thread turns a square of 4 rows and 4 k: the first 128 threads those of x, the others those of weight.
+    let first_col = workgroup.x * 64u;
+    let thread_col = thread % 8u;
+    let thread_row = thread / 8u;
+    // While loading, a thread turns a square of 4 rows of x and 4 k, and the first 64 threads one of weight too.
     let load_part = thread % 4u;
-    let load_group = thread % 128u / 4u;
+    let load_group = thread / 4u;
 
 #repeat i 4
     var low_a$i = vec4<f32>();
@@ -30,29 +29,26 @@ fn linear_f16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
     var high_a$i = vec4<f32>();
     var high_b$i = vec4<f32>();
 #end
-    var next = mat4x4<f32>();
-    if thread < 128u {
-        next = x_square(first_row + load_group * 4u, load_part * 4u);
-    } else {
-        next = weight_square(first_col + load_group * 4u, load_part * 4u);
+    var next_x = x_square(first_row + load_group * 4u, load_part * 4u);
+    var next_weight = mat4x4<f32>();
+    if thread < 64u {
+        next_weight = weight_square(first_col + load_group * 4u, load_part * 4u);
     }
     for (var k0 = 0u; k0 < params.n_in; k0 += TILE_K) {
-        if thread < 128u {
 #repeat i 4
-            x_tile[load_part * 4u + $iu][load_group] = vec4<f16>(next[$i]);
+        x_tile[load_part * 4u + $iu][load_group] = vec4<f16>(next_x[$i]);
 #end
-        } else {
+        if thread < 64u {
 #repeat i 4
-            weight_tile[load_part * 4u + $iu][load_group] = vec4<f16>(next[$i]);
+            weight_tile[load_part * 4u + $iu][load_group] = vec4<f16>(next_weight[$i]);
 #end
         }
         workgroupBarrier();
         // On their way while this tile is computed.
         let k = k0 + TILE_K + load_part * 4u;
-        if thread < 128u {
-            next = x_square(first_row + load_group * 4u, k);
-        } else {
-            next = weight_square(first_col + load_group * 4u, k);
+        next_x = x_square(first_row + load_group * 4u, k);
+        if thread < 64u {
+            next_weight = weight_square(first_col + load_group * 4u, k);
         }
 #repeat i 4
         var part_low_a$i = vec4<f16>();
@@ -64,7 +60,7 @@ fn linear_f16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
         let low$k = x_tile[$k][thread_row];
         let high$k = x_tile[$k][thread_row + 16u];
         let a$k = weight_tile[$k][thread_col];
-        let b$k = weight_tile[$k][thread_col + 16u];
+        let b$k = weight_tile[$k][thread_col + 8u];
 #repeat i 4
         part_low_a$i += low$k[$i] * a$k;
         part_low_b$i += low$k[$i] * b$k;
@@ -84,8 +80,8 @@ fn linear_f16(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invoca
     let col = first_col + thread_col * 4u;
 #repeat i 4
     finish(row + $iu, col, low_a$i);
-    finish(row + $iu, col + 64u, low_b$i);
+    finish(row + $iu, col + 32u, low_b$i);
     finish(row + 64u + $iu, col, high_a$i);
-    finish(row + 64u + $iu, col + 64u, high_b$i);
+    finish(row + 64u + $iu, col + 32u, high_b$i);
 #end
 }

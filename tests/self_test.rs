@@ -1,10 +1,11 @@
-//! The stored answer of the self-test is that of the reference.
+//! The stored answer of the self-test is that of the reference, and every kernel of a GPU gives it.
 
 mod reference;
 
 use reference::Mat;
 use reference::model::{Cell, Model, Sizes};
-use scdiva::model::self_test::{ANSWER, Tokens, files};
+use scdiva::gpu::{AttentionKernel, Gpu, GpuOptions, LinearKernel, Precision};
+use scdiva::model::self_test::{self, ANSWER, Tokens, files};
 use scdiva::model::{Checkpoint, tensor_shapes};
 
 #[test]
@@ -56,5 +57,30 @@ fn the_stored_answer_is_that_of_the_reference() {
             "{i}: stored {stored}, the reference gives {got}; all of it:\n{}",
             printed.join(", ")
         );
+    }
+}
+
+/// What a device is trusted by, with each kernel that it may choose.
+#[test]
+fn a_gpu_proves_itself_with_every_kernel() {
+    use AttentionKernel::{Matrix as AttentionMatrix, Tile32 as Queries32, Tile64 as Queries64};
+    use LinearKernel::{F16, Matrix, MatrixSmall, Tile32, Tile64, Tile128};
+    let mut ways = Vec::new();
+    for linear in [Tile32, Tile64, Tile128] {
+        ways.push((linear, Queries32, Precision::F32));
+        ways.push((linear, Queries64, Precision::F16));
+    }
+    ways.extend([F16, Matrix, MatrixSmall].map(|linear| (linear, AttentionMatrix, Precision::F16)));
+    for (linear, attention, precision) in ways {
+        let gpu = pollster::block_on(Gpu::open(GpuOptions {
+            linear: Some(linear),
+            attention: Some(attention),
+            precision,
+            ..GpuOptions::default()
+        }))
+        .unwrap();
+        // What the adapter cannot run has given way to what it can.
+        println!("{:?} {:?} {precision:?}", gpu.linear_kernels(), gpu.attention_kernel());
+        pollster::block_on(self_test::prove(gpu)).unwrap();
     }
 }

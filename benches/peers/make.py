@@ -244,6 +244,7 @@ def cases(lengths):
     yield "1x512", [512]
     yield "1x1200", [1_200]
     yield "8x128", [128] * 8
+    yield "16x1200", [1_200] * 16
     yield f"{len(lengths)}xblood", lengths
 
 

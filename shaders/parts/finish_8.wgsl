@@ -18,11 +18,18 @@ fn finish_8(row: u32, tile_col: u32, a: vec4<f32>, b: vec4<f32>) {
     out[at + 1u] = finished(row, col + 4u, at + 1u, b);
 }
 
+// A pair of columns, turned by the angle of its row's position.
+fn rotated(row: u32, col: u32, pair: vec2<f32>) -> vec2<f32> {
+    if col >= params.rope_n_cols {
+        return pair;
+    }
+    let at = positions[row] * params.head_size + col % params.head_size;
+    return vec2<f32>(pair.x * side[at] - pair.y * side[at + 1u], pair.x * side[at + 1u] + pair.y * side[at]);
+}
+
 fn finished(row: u32, col: u32, at: u32, sums: vec4<f32>) -> vec4<f32> {
-    if EPILOGUE == ROPE && col < params.rope_n_cols {
-        let angle = positions[row] * params.head_size + col % params.head_size;
-        let cos_sin = vec4<f32>(side[angle], side[angle + 1u], side[angle + 2u], side[angle + 3u]);
-        return sums * cos_sin.xxzz + sums.yxwz * cos_sin.yyww * vec4<f32>(-1.0, 1.0, -1.0, 1.0);
+    if EPILOGUE == ROPE {
+        return vec4<f32>(rotated(row, col, sums.xy), rotated(row, col + 2u, sums.zw));
     }
     if EPILOGUE == BIAS || EPILOGUE == BIAS_RELU {
         let result = sums + vec4<f32>(side[col], side[col + 1u], side[col + 2u], side[col + 3u]);

@@ -19,7 +19,7 @@ pub enum LinearKernel {
     Tile32,
     /// `linear_64`: tiles of 64 × 64, four numbers at a time.
     Tile64,
-    /// `linear_128`: tiles of 128 × 128, for many rows.
+    /// `linear_128`: tiles of 128 × 64, for many rows.
     Tile128,
     /// `linear_f16`: the same with products in f16, for [`Precision::F16`] where the adapter has that arithmetic.
     F16,

@@ -11,6 +11,8 @@ use std::path::Path;
 const FOLDER: &str = "target/peers";
 const RESULTS: &str = "target/peers/results.json";
 const ALL_CASES: &[&str] = &["1x128", "1x512", "1x1200", "8x128", "16xblood"];
+/// What shows a large GPU; most of a minute a repetition on a processor.
+const GPU_CASES: &[&str] = &["1x128", "8x128", "1x1200", "16x1200", "16xblood"];
 /// What a software adapter or a browser on one thread can be asked for in reasonable time.
 const SHORT_CASES: &[&str] = &["1x128"];
 
@@ -104,19 +106,19 @@ const PEERS: [Peer; 19] = [
         "ours-gpu",
     ),
     peer("burn", Runner::OwnWorkspace("burn"), &[], SHORT_CASES, "ours-gpu"),
-    peer("torch-f32", Runner::Torch, &["--device", "cuda"], ALL_CASES, "ours-gpu"),
+    peer("torch-f32", Runner::Torch, &["--device", "cuda"], GPU_CASES, "ours-gpu"),
     peer(
         "torch-tf32",
         Runner::Torch,
         &["--device", "cuda", "--precision", "tf32"],
-        ALL_CASES,
+        GPU_CASES,
         "ours-gpu",
     ),
     peer(
         "torch-bf16",
         Runner::Torch,
         &["--device", "cuda", "--precision", "bf16"],
-        ALL_CASES,
+        GPU_CASES,
         "ours-gpu",
     ),
     peer(

@@ -86,13 +86,13 @@ pub(crate) static VARIANTS: &[&Variant] = &[
     &variant!("linear_32.f16", [32, 32], &[], TILE_32, SQUARES, F16, FINISH),
     &variant!("linear_64", [64, 64], &[], TILE_64, SQUARES, F32, FINISH),
     &variant!("linear_64.f16", [64, 64], &[], TILE_64, SQUARES, F16, FINISH),
-    &variant!("linear_128", [128, 128], &[], TILE_128, SQUARES, F32, FINISH),
-    &variant!("linear_128.f16", [128, 128], &[], TILE_128, SQUARES, F16, FINISH),
+    &variant!("linear_128", [128, 64], &[], TILE_128, SQUARES, F32, FINISH),
+    &variant!("linear_128.f16", [128, 64], &[], TILE_128, SQUARES, F16, FINISH),
     &variant!("linear_registers", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F32, FINISH),
     &variant!("linear_registers.f16", [8, 128], &[], REGISTERS, ROWS, PRODUCTS, F16, FINISH),
     &variant!(
         "linear_f16",
-        [128, 128],
+        [128, 64],
         &[Feature::F16],
         wgsl!("linear_f16.wgsl"),
         SQUARES,
@@ -174,11 +174,11 @@ pub(crate) static VARIANTS: &[&Variant] = &[
 /// The kernel that is meant; weights are kept as f16 where `half`.
 fn variant(kernel: LinearKernel, half: bool, info: &GpuInfo) -> &'static Variant {
     let name = match (kernel, half) {
-        (LinearKernel::Any, _) => "linear",
+        (LinearKernel::Any, false) => "linear",
         (LinearKernel::Tile32, false) => "linear_32",
         (LinearKernel::Tile32, true) => "linear_32.f16",
         (LinearKernel::Tile64, false) => "linear_64",
-        (LinearKernel::Tile64, true) => "linear_64.f16",
+        (LinearKernel::Any | LinearKernel::Tile64, true) => "linear_64.f16",
         // Their weights are always f16: those kept as f32 are few, and take the next best.
         (LinearKernel::Tile128 | LinearKernel::F16 | LinearKernel::Matrix | LinearKernel::MatrixSmall, false) => "linear_128",
         (LinearKernel::Tile128, true) => "linear_128.f16",
