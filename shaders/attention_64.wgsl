@@ -133,7 +133,7 @@ fn attention_64(
         sum += weight$i;
         out_a$i *= shrink[$i];
         out_b$i *= shrink[$i];
-        k_tile[lane][$i][query / 8u][query % 8u ^ lane] = weight$i;
+        k_tile[lane][$i][query / 8u][(query % 8u) ^ lane] = weight$i;
 #end
         // The maxima have been read by all before v overwrites them.
         workgroupBarrier();
@@ -143,7 +143,7 @@ fn attention_64(
 #end
         workgroupBarrier();
         for (var step = 0u; step < 8u; step += 1u) {
-            let place = query % 8u ^ step;
+            let place = (query % 8u) ^ step;
 #repeat c 4
             {
                 let w = k_tile[step][$c][query / 8u][place];

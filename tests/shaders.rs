@@ -4,7 +4,7 @@
 
 use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
-use scdiva::gpu::{Access, Feature, kernels};
+use scdiva::gpu::{Access, Feature, Kernel, kernels};
 
 fn parse(source: &str) -> naga::Module {
     naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(source)))
@@ -76,6 +76,35 @@ fn shaders_stay_within_the_default_limits_or_say_so() {
             Some(bytes) => assert_eq!(bytes, shared, "{}: bytes of workgroup memory", kernel.name),
         }
     }
+}
+
+/// `tests/browser/shaders.test.js` has a browser's own compiler read them, which is not naga.
+#[test]
+fn what_browsers_compile_is_written_down() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/shaders");
+    std::fs::create_dir_all(folder).unwrap();
+    let of_browsers = |kernel: &&&Kernel| {
+        !kernel
+            .needs
+            .iter()
+            .any(|need| matches!(need, Feature::Matrix | Feature::Subgroups))
+    };
+    let kernels = kernels();
+    let listed: Vec<serde_json::Value> = kernels
+        .iter()
+        .filter(of_browsers)
+        .map(|kernel| {
+            serde_json::json!({
+                "name": kernel.name,
+                "entryPoint": kernel.entry_point(),
+                "source": kernel.source(),
+                "overrides": kernel.overrides,
+                "nBuffers": kernel.buffers.len(),
+            })
+        })
+        .collect();
+    assert!(listed.len() > 20, "{}", listed.len());
+    std::fs::write(format!("{folder}/shaders.json"), serde_json::to_vec(&listed).unwrap()).unwrap();
 }
 
 #[test]
