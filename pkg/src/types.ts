@@ -538,6 +538,8 @@ export interface GpuInfo {
   f16Arithmetic: boolean;
   /** The side of the squares that matrix units multiply; 0 where none are in use, as in browsers. */
   matrixSide: number;
+  /** Bytes of memory that the threads of a workgroup share, as used. */
+  workgroupMemory: number;
   maxBindingSize: number;
   maxBufferSize: number;
 }

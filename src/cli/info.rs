@@ -79,7 +79,11 @@ fn write(mut out: impl Write, info: &scdiva::Info, describe_head: &dyn Fn(&Strin
         }
         let mib = |bytes: u64| bytes / (1 << 20);
         let (binding, buffer) = (mib(gpu.max_binding_size), mib(gpu.max_buffer_size));
-        writeln!(out, "  limits in use: {binding} MiB a binding, {buffer} MiB a buffer")?;
+        writeln!(
+            out,
+            "  limits in use: {binding} MiB a binding, {buffer} MiB a buffer, {} KiB a workgroup",
+            gpu.workgroup_memory / 1024
+        )?;
     }
     let (model, config) = (&info.model, &info.model.config);
     writeln!(out, "model: {}, {} parameters", config.name, model.n_parameters)?;
