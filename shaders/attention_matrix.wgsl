@@ -111,7 +111,7 @@ fn attention_matrix(
         let score_to$j = own_sum + $ju * SIDE / 4u;
         coopStoreT(score$j, &sum_tile[score_to$j], KEY_STRIDE);
 #end
-        subgroupBarrier();
+        workgroupBarrier();
 #repeat i ROW_FOURS
         var weight$i = sum_tile[row_sum + $iu * ROW_LANES];
 #end
@@ -137,7 +137,7 @@ fn attention_matrix(
         sum += weight$i.x + weight$i.y + weight$i.z + weight$i.w;
         left_tile[own_left + row * KEY_STRIDE + turn + $iu * ROW_LANES] = vec4<f16>(weight$i);
 #end
-        subgroupBarrier();
+        workgroupBarrier();
 #repeat j K_SQUARES
         let weights_from$j = own_left + $ju * SIDE / 4u;
         let weights$j = coopLoadT<Left>(&left_tile[weights_from$j], KEY_STRIDE);
@@ -152,11 +152,11 @@ fn attention_matrix(
         let added_to_$half_$i = own_sum + $iu * SIDE / 4u;
         coopStoreT(added_$half_$i, &sum_tile[added_to_$half_$i], KEY_STRIDE);
 #end
-        subgroupBarrier();
+        workgroupBarrier();
 #repeat i ROW_FOURS
         out_$half_$i = out_$half_$i * shrink + sum_tile[row_sum + $iu * ROW_LANES];
 #end
-        subgroupBarrier();
+        workgroupBarrier();
 #end
         workgroupBarrier();
     }

@@ -55,6 +55,8 @@ fn layer_norm_relu(
     let variance = sum_over_threads(thread, squares) / f32(params.n_cols);
     let scale = 1.0 / sqrt(variance + params.eps);
     for (var col = thread; col < params.n_cols; col += 64u) {
-        out[start + col] = max(0.0, (x[start + col] - mean) * scale * weight[col] + bias[col]);
+        let value = (x[start + col] - mean) * scale * weight[col] + bias[col];
+        // Not max: of what is not a number that may make 0.
+        out[start + col] = select(value, 0.0, value < 0.0);
     }
 }

@@ -1,4 +1,4 @@
-// out[m, n] = epilogue(sum over k of x[m, k] * weight[first_weight_row + n, k]) with products in f16 by matrix units; n_in and columns are multiples of 8
+// out[m, n] = epilogue(sum over k of x[m, k] * weight[first_weight_row + n, k]) with products in f16 by matrix units; n_in is a multiple of 4, columns are of 8
 // Grid: x tiles of TILE_COLS columns n, y tiles of TILE_ROWS rows m; N_SUBGROUPS subgroups, each ROW_SQUARES by COL_SQUARES squares of SIDE by SIDE.
 //
 // Sums are f32. Squares and threads are those of parts/matrix_*.wgsl, tiles those of parts/matrix_tile_*.wgsl.
@@ -99,9 +99,9 @@ fn linear_matrix(
     let to_$i_$j = own_strip + $ju * SIDE / 4u;
     coopStoreT(sum_$i_$j, &strips[to_$i_$j], STRIP_STRIDE);
 #end
-    subgroupBarrier();
+    workgroupBarrier();
     finish_strip(row + $iu * SIDE, col, own_strip, lane);
-    subgroupBarrier();
+    workgroupBarrier();
 #end
 }
 

@@ -6,6 +6,7 @@ mod support {
     pub mod ops;
 }
 
+use scdiva::backend::{Backend, Epilogue};
 use scdiva::gpu::{AttentionKernel, Gpu, GpuOptions, LinearKernel, Precision};
 
 fn open(options: GpuOptions) -> Gpu {
@@ -89,10 +90,34 @@ fn every_kernel_of_linear_agrees_with_the_reference() {
             support::ops::linear_within(&gpu, tolerance);
             support::ops::linear_epilogues_within(&gpu, tolerance);
             let ran = gpu.stop_timer();
-            let has_run = ran.keys().any(|kernel| kernel.split('.').next() == Some(name));
+            let is_small = linear == MatrixSmall;
+            let has_run =
+                (ran.keys()).any(|kernel| kernel.split('.').next() == Some(name) && kernel.ends_with("_small") == is_small);
             assert!(has_run || !timed, "{linear:?} with {precision:?}: {:?}", ran.keys());
+            let hidden = no_number_after_relu(&gpu);
+            assert!(hidden.is_nan(), "{linear:?} with {precision:?}: NaN became {hidden}");
         }
     }
+}
+
+/// What the epilogue with bias and `ReLU` makes of a row that holds NaN, as an activation too large for f16 would leave it.
+fn no_number_after_relu(gpu: &Gpu) -> f32 {
+    const SIZE: usize = 16;
+    let ones = |rows: std::ops::Range<usize>, out: &mut [f32]| {
+        assert_eq!(out.len(), rows.len() * SIZE);
+        out.fill(1.0);
+        Ok(())
+    };
+    let weight = gpu.matrix(SIZE, SIZE, &mut { ones }).expect("memory");
+    let bias = gpu.weight(1, SIZE, &mut { ones }).expect("memory");
+    let x = gpu
+        .upload(1, SIZE, &[&[f32::NAN], [1.0; SIZE - 1].as_slice()].concat())
+        .expect("memory");
+    let out = gpu
+        .linear(&x, &weight, 0..SIZE, Epilogue::BiasRelu(&bias))
+        .expect("a product");
+    // Downloads refuse nothing: it is the model that looks at its answers.
+    pollster::block_on(gpu.download(&out)).expect("an answer")[SIZE / 2]
 }
 
 #[test]

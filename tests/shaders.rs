@@ -35,7 +35,7 @@ fn shaders_are_valid() {
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         for feature in kernel.needs {
             capabilities |= match feature {
-                Feature::Subgroups => Capabilities::SUBGROUP | Capabilities::SUBGROUP_BARRIER,
+                Feature::Subgroups => Capabilities::SUBGROUP,
                 Feature::F16 => Capabilities::SHADER_FLOAT16,
                 Feature::Matrix => Capabilities::COOPERATIVE_MATRIX,
                 Feature::WorkgroupMemory(_) => Capabilities::empty(),
@@ -99,7 +99,6 @@ fn what_browsers_compile_is_written_down() {
                 "entryPoint": kernel.entry_point(),
                 "source": kernel.source(),
                 "overrides": kernel.overrides,
-                "nBuffers": kernel.buffers.len(),
             })
         })
         .collect();

@@ -42,7 +42,8 @@ fn finish(row: u32, tile_col: u32, sums: vec4<f32>) {
             value += side[col + i];
         }
         if EPILOGUE == BIAS_RELU {
-            value = max(0.0, value);
+            // Not max: of what is not a number that may make 0.
+            value = select(value, 0.0, value < 0.0);
         }
         if EPILOGUE == ADD {
             value += out[row * params.out_n_cols + col + i];

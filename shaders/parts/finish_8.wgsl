@@ -33,7 +33,11 @@ fn finished(row: u32, col: u32, at: u32, sums: vec4<f32>) -> vec4<f32> {
     }
     if EPILOGUE == BIAS || EPILOGUE == BIAS_RELU {
         let result = sums + vec4<f32>(side[col], side[col + 1u], side[col + 2u], side[col + 3u]);
-        return select(result, max(result, vec4<f32>()), EPILOGUE == BIAS_RELU);
+        if EPILOGUE == BIAS_RELU {
+            // Not max: of what is not a number that may make 0.
+            return select(result, vec4<f32>(), result < vec4<f32>());
+        }
+        return result;
     }
     if EPILOGUE == ADD {
         return sums + out[at];

@@ -33,7 +33,7 @@ impl Gpu {
     }
 
     /// Brings a weight over, as f16 where `half`.
-    fn load(&self, n_rows: usize, n_cols: usize, half: bool, read: &mut ReadRows<'_>) -> Result<Weight> {
+    pub(super) fn load(&self, n_rows: usize, n_cols: usize, half: bool, read: &mut ReadRows<'_>) -> Result<Weight> {
         // Slices begin at multiples of 64 rows, so that no pair of RoPE or SwiGLU is cut.
         let fits = self.max_tensor_len() / n_cols.max(1);
         let slice_len = if fits >= n_rows { n_rows } else { fits / 64 * 64 };

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// The kernels of `linear` and `linear_add`, by what they are in `shaders/`. All but the first want a number of terms that is a multiple of 4,
-/// and leave other products to it.
+/// and leave other products to it; weights kept as f16 always have that, and where columns are no multiple of 8 matrix units leave them to `linear_64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinearKernel {
@@ -153,14 +153,13 @@ impl Gpu {
     pub(super) async fn settle_choice(&mut self, tuning: Option<Tuning>) -> Result<()> {
         if let Some(tuning) = &tuning {
             self.choice = self.choice.with(tuning);
-            lock(&self.recorder).expect_speed(tuning.flops);
         }
         let chosen = self.choice;
         // In place of one that is wrong comes that for fewer tiles.
         let mut other = LinearKernel::Any;
         for i in 0..chosen.linear.len() {
             let kernel = chosen.linear[i];
-            if kernel != other && !self.is_right(kernel).await? {
+            if kernel != other && !self.is_right(kernel, true).await? {
                 self.choice.linear[i] = other;
             }
             other = self.choice.linear[i];
@@ -168,8 +167,11 @@ impl Gpu {
         if self.choice.attention != AttentionKernel::Tile32 && !self.attends_right(self.choice.attention).await? {
             self.choice.attention = AttentionKernel::Tile32;
         }
-        // What turned out to be wrong is not kept.
+        // What turned out to be wrong is not kept, and its speed is nobody's.
         self.tuning = tuning.filter(|_| self.choice == chosen);
+        if let Some(tuning) = &self.tuning {
+            lock(&self.recorder).expect_speed(tuning.flops);
+        }
         Ok(())
     }
 
@@ -191,39 +193,46 @@ impl Gpu {
         self.choice.linear
     }
 
-    /// Whether a kernel gives the right answer to a product of a shape that fits no tile, over some rows of a weight.
-    pub(super) async fn is_right(&mut self, kernel: LinearKernel) -> Result<bool> {
+    /// Whether a kernel, and what it leaves shapes and weights to that it does not take, gives the right answer to products of shapes that fit no
+    /// tile, over some rows of a weight; where not `fully`, to the first of them.
+    pub(super) async fn is_right(&mut self, kernel: LinearKernel, fully: bool) -> Result<bool> {
+        // Matrix units write eight columns at a time.
+        let n_outs: &[usize] = match kernel {
+            LinearKernel::Matrix | LinearKernel::MatrixSmall => &[152, 147],
+            _ => &[147],
+        };
+        // Not every weight is kept as f16.
+        let halves: &[bool] = if self.half { &[true, false] } else { &[false] };
         let before = self.choice;
         self.choice = before.with_linear(kernel);
-        let answer = self.small_product().await;
-        self.choice = before;
-        match answer {
-            Ok(error) => {
-                // Sums in f16 of up to 16 terms, weights kept as f16, f32 throughout: each several times what rounding does to it.
-                let most = match (kernel, self.half) {
-                    (LinearKernel::F16, true) => 2e-2,
-                    (_, true) => 3e-3,
-                    (_, false) => 1e-4,
-                };
-                Ok(error <= most)
+        let mut answers = Ok(true);
+        for (&half, &n_out) in halves.iter().flat_map(|half| n_outs.iter().map(move |n_out| (half, n_out))) {
+            // Sums in f16 of up to 16 terms, factors as f16, f32 throughout: each several times what rounding does to it.
+            let most = match (kernel, half) {
+                (LinearKernel::F16, true) => 2e-2,
+                (_, true) => 3e-3,
+                (_, false) => 1e-4,
+            };
+            answers = match self.small_product(n_out, half).await {
+                Ok(error) => Ok(error <= most),
+                Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => Err(e),
+                Err(_) => Ok(false),
+            };
+            if !fully || !matches!(answers, Ok(true)) {
+                break;
             }
-            Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => Err(e),
-            Err(_) => Ok(false),
         }
+        self.choice = before;
+        answers
     }
 
     /// The largest error of a small product, relative to the root mean square of the answer.
-    async fn small_product(&self) -> Result<f64> {
+    async fn small_product(&self, n_out: usize, half: bool) -> Result<f64> {
         const FIRST: usize = 3;
-        // Matrix units write eight columns at a time, and leave the rest to others.
-        let n_out = match self.choice.linear[0] {
-            LinearKernel::Matrix | LinearKernel::MatrixSmall => 152,
-            _ => 147,
-        };
         let (n_rows, n_weight_rows, n_in) = (137, FIRST + n_out, 52);
         let x: Vec<f32> = (0..n_rows * n_in).map(|i| number(i, 7)).collect();
         let numbers: Vec<f32> = (0..n_weight_rows * n_in).map(|i| number(i, 11)).collect();
-        let weight = self.matrix(n_weight_rows, n_in, &mut |rows, out| {
+        let weight = self.load(n_weight_rows, n_in, half, &mut |rows, out| {
             out.copy_from_slice(&numbers[rows.start * n_in..rows.end * n_in]);
             Ok(())
         })?;
@@ -248,15 +257,15 @@ impl Gpu {
 
     /// Whether a kernel gives the right answer to the attention of a small cell, in heads that it takes.
     pub(super) async fn attends_right(&mut self, kernel: AttentionKernel) -> Result<bool> {
-        // Heads of 12 fill no tile, and matrix units take 64 only.
-        let (sizes, most): (&[usize], f64) = match kernel {
-            AttentionKernel::Matrix => (&[64], 3e-3),
-            AttentionKernel::Tile64 => (&[12, 64], 1e-4),
-            _ => (&[12], 1e-4),
+        // Heads of 12 fill no tile; matrix units take 64 only, and leave others to `attention_64`.
+        let checks: &[(usize, f64)] = match kernel {
+            AttentionKernel::Matrix => &[(64, 3e-3), (12, 1e-4)],
+            AttentionKernel::Tile64 => &[(64, 1e-4), (12, 1e-4)],
+            _ => &[(12, 1e-4)],
         };
         let before = std::mem::replace(&mut self.choice.attention, kernel);
         let mut is_right = true;
-        for &size in sizes {
+        for &(size, most) in checks {
             match self.small_attention(size).await {
                 Ok(error) if error <= most => {}
                 Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => {
@@ -381,6 +390,29 @@ mod tests {
             assert_eq!(gpu.choice.linear(1, 1), LinearKernel::Registers);
             assert_eq!(gpu.choice.linear(9999, 9999), LinearKernel::Registers);
             assert!(gpu.tuning().is_some());
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_wrong_gives_way_to_that_for_fewer_tiles() {
+        use LinearKernel::{Any, Registers, Tile64, Tile128, Wrong};
+        // 24, 128 and 512 tiles of 128 × 128.
+        let shapes = [(129, 1536), (1024, 2048), (4096, 2048)];
+        let mut gpu = open();
+        for (chosen, used) in [
+            ([Registers, Tile64, Tile128], [Registers, Tile64, Tile128]),
+            ([Registers, Wrong, Tile128], [Registers, Registers, Tile128]),
+            ([Registers, Tile64, Wrong], [Registers, Tile64, Tile64]),
+            ([Wrong, Wrong, Tile128], [Any, Any, Tile128]),
+            ([Registers, Wrong, Wrong], [Registers, Registers, Registers]),
+        ] {
+            gpu.choice.linear = chosen;
+            settle(&mut gpu, None);
+            assert_eq!(
+                shapes.map(|(n_rows, n_out)| gpu.choice.linear(n_rows, n_out)),
+                used,
+                "{chosen:?}"
+            );
         }
     }
 

@@ -124,8 +124,11 @@ fn repeat(lines: &str, text: &str, out: &mut String) {
         };
         let number = |text: &str| text.split_once('u').map_or(text, |(number, _)| number).parse().ok();
         let constant = || number(text.split_once(&format!("const {n} = "))?.1);
-        // A count that is no number leaves nothing, and a shader that does not compile.
-        let n: usize = number(n).or_else(constant).unwrap_or(0);
+        let n: usize = number(n).or_else(constant).unwrap_or_else(|| {
+            // No WGSL: the shader does not compile.
+            out.push_str(line);
+            0
+        });
         let mut depth = 1;
         let mut body = String::new();
         for line in lines.by_ref() {
@@ -143,9 +146,10 @@ fn repeat(lines: &str, text: &str, out: &mut String) {
     }
 }
 
-/// A size as the u32 that shaders count in. Sizes are bounded by buffer limits, far below 2^32.
+/// A size as the u32 that shaders count in, at most 2^31. Sizes are bounded by buffer limits, far below.
 pub(super) fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+    const MOST: u32 = 1 << 31;
+    u32::try_from(n).unwrap_or(MOST).min(MOST)
 }
 
 /// Workgroups for `n` pieces of work in one line, folded over x and y when there are more than one dimension takes.

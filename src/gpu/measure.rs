@@ -53,7 +53,7 @@ impl Gpu {
         }
         let mut linear = Vec::new();
         for &kernel in &candidates.linear {
-            if self.is_right(kernel).await? {
+            if self.is_right(kernel, false).await? {
                 linear.push(kernel);
             }
         }
@@ -122,21 +122,20 @@ impl Gpu {
         kernels: &[K],
         mut run: impl FnMut(&mut Self, K) -> Result<super::Tensor>,
     ) -> Result<Option<(K, f64)>> {
-        const N: u32 = 3;
-        let mut best: Option<(K, f64)> = None;
-        for &kernel in kernels {
-            // Compiled before it is timed.
-            for n in [1, N] {
-                let is_timed = n == N && self.start_timer();
-                for _ in 0..n {
-                    drop::<super::Tensor>(run(self, kernel)?);
-                }
-                let seconds = self.stop_timer().values().map(|time| time.seconds).sum::<f64>() / f64::from(N);
-                if is_timed && seconds > 0.0 && best.is_none_or(|(_, best)| seconds < best) {
-                    best = Some((kernel, seconds));
+        const ROUNDS: usize = 4;
+        let mut times = vec![f64::INFINITY; kernels.len()];
+        // In turn, since a card that was idle takes a while to reach its clock; in the first round they are compiled.
+        for round in 0..ROUNDS {
+            for (time, &kernel) in times.iter_mut().zip(kernels) {
+                let is_timed = round > 0 && self.start_timer();
+                drop::<super::Tensor>(run(self, kernel)?);
+                let seconds: f64 = self.stop_timer().values().map(|time| time.seconds).sum();
+                if is_timed && seconds > 0.0 {
+                    *time = time.min(seconds);
                 }
             }
         }
-        Ok(best)
+        let found = kernels.iter().copied().zip(times).filter(|(_, time)| time.is_finite());
+        Ok(found.min_by(|(_, a), (_, b)| a.total_cmp(b)))
     }
 }

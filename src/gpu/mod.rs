@@ -156,10 +156,11 @@ impl Gpu {
             tuning: None,
         };
         let key = choose::key(&gpu.opened.info, gpu.precision);
-        let tuning = options.tuning.filter(|tuning| tuning.key == key);
+        let is_free = options.linear.is_none() && options.attention.is_none();
+        let tuning = options.tuning.filter(|tuning| is_free && tuning.key == key);
         // What is best on a CPU is known, and measuring there would take longer than it gains.
         #[cfg(not(target_arch = "wasm32"))]
-        let tuning = if tuning.is_some() || gpu.opened.info.software || options.linear.is_some() || options.attention.is_some() {
+        let tuning = if tuning.is_some() || gpu.opened.info.software || !is_free {
             tuning
         } else {
             let candidates = measure::Candidates::of(&gpu.opened.info);

@@ -16,6 +16,8 @@ const SLOT: u64 = 256;
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_DST)
     .union(wgpu::BufferUsages::COPY_SRC);
+/// Work of a submit at the least, where there is so much: a tenth of a second of an adapter that computes on the CPU.
+const LEAST_FLOPS: u64 = 500_000_000;
 /// Dispatches between two submits at the most.
 const N_SLOTS: u64 = 1024;
 /// More bind groups than this would mean that sizes never repeat; then keeping them is no use.
@@ -75,7 +77,7 @@ impl Recorder {
             params_bytes: Vec::new(),
             flops: 0,
             unsettled: 0,
-            most_flops: if software { 500_000_000 } else { 50_000_000_000 },
+            most_flops: if software { LEAST_FLOPS } else { 50_000_000_000 },
             layouts: HashMap::new(),
             pipelines: HashMap::new(),
             bind_groups: HashMap::new(),
@@ -88,7 +90,7 @@ impl Recorder {
 
     /// Submits work of about a tenth of a second, on a device that was measured to do so much in one.
     pub(super) fn expect_speed(&mut self, flops: u64) {
-        self.most_flops = self.most_flops.max(flops / 10);
+        self.most_flops = (flops / 10).max(LEAST_FLOPS);
     }
 
     /// Runs `f` inside error scopes; their verdict is asked at the next download.
@@ -491,8 +493,8 @@ fn params_size(kernel: &Kernel) -> u64 {
     (kernel.params.len() as u64 * 4).next_multiple_of(16)
 }
 
-/// A kernel's shader, with wgpu's checks of every index but without its counters in every loop: these keep compilers from unrolling, which costs
-/// matrix units a third of their speed.
+/// A kernel's shader, with wgpu's checks of every index but without its counters in every loop, which keep compilers from unrolling: BENCHMARKS.md
+/// says what that costs. In browsers neither is wgpu's.
 fn module(device: &wgpu::Device, kernel: &Kernel) -> wgpu::ShaderModule {
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
@@ -501,7 +503,8 @@ fn module(device: &wgpu::Device, kernel: &Kernel) -> wgpu::ShaderModule {
     let mut checks = wgpu::ShaderRuntimeChecks::checked();
     checks.force_loop_bounding = false;
     #[expect(unsafe_code, reason = "there is no safe way to leave one of the checks out")]
-    // SAFETY: every loop of the shaders counts, in steps that are not 0, up or down to a number that does not change while it runs.
+    // SAFETY: every loop of the shaders counts up or down, or halves, until a bound that it does not change; sizes and counts end at 2^31 (`count`),
+    // so that no step goes past the largest u32.
     unsafe {
         device.create_shader_module_trusted(descriptor, checks)
     }

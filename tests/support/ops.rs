@@ -778,9 +778,15 @@ pub fn attention_within<B: Backend>(backend: &B, tolerance: f64) {
         bench.close("attention of [LAT], aligned", &shape, got, &wanted, tolerance);
     }
 
-    // Scores of hundreds: exp must see differences from the largest score only. f32 scores of 300 are known to 3e-5.
-    let (n_heads, head_size, n) = (2, 16, 100);
-    let d = n_heads * head_size;
+    extreme_attention(&bench, 2, 16, tolerance);
+    extreme_attention(&bench, 2, 64, tolerance);
+    bench.finish();
+}
+
+/// Large scores, and rows that nobody attends to.
+fn extreme_attention<B: Backend>(bench: &Bench<'_, B>, n_heads: usize, head_size: usize, tolerance: f64) {
+    // Scores of hundreds: exp must see differences from the largest score only.
+    let (backend, n, d) = (bench.backend, 100, n_heads * head_size);
     let batch = bench.batch(&[(n, n - 7)]);
     let qkv = bench.tensor(n, 3 * d, 20.0);
     let (q, k, v) = (columns(&qkv.device, 0), columns(&qkv.device, d), columns(&qkv.device, 2 * d));
@@ -795,7 +801,9 @@ pub fn attention_within<B: Backend>(backend: &B, tolerance: f64) {
         n_heads,
         head_size,
     );
-    bench.close("attention", "scores of hundreds", got, &wanted, 1e-3);
+    // f32 scores of 300 are known to 3e-5; f16 ones to 0.1, so that only what is quite wrong shows.
+    let most = if tolerance > TOLERANCE { 0.5 } else { 1e-3 };
+    bench.close("attention", "scores of hundreds", got, &wanted, most);
 
     // Laws: identical values come back; what unattended rows hold as keys and values does not matter.
     let cells = [(40, 25), (3, 1)];
@@ -821,7 +829,6 @@ pub fn attention_within<B: Backend>(backend: &B, tolerance: f64) {
         &wanted,
         tolerance,
     );
-    bench.finish();
 }
 
 /// An attention of 0.64 GFLOP, which a slow adapter takes in several dispatches; how many there were.

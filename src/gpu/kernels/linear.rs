@@ -178,7 +178,7 @@ fn variant(kernel: LinearKernel, half: bool, info: &GpuInfo) -> &'static Variant
         (LinearKernel::Tile32, false) => "linear_32",
         (LinearKernel::Tile32, true) => "linear_32.f16",
         (LinearKernel::Tile64, false) => "linear_64",
-        (LinearKernel::Any | LinearKernel::Tile64, true) => "linear_64.f16",
+        (LinearKernel::Tile64, true) => "linear_64.f16",
         // Their weights are always f16: those kept as f32 are few, and take the next best.
         (LinearKernel::Tile128 | LinearKernel::F16 | LinearKernel::Matrix | LinearKernel::MatrixSmall, false) => "linear_128",
         (LinearKernel::Tile128, true) => "linear_128.f16",
@@ -194,7 +194,8 @@ fn variant(kernel: LinearKernel, half: bool, info: &GpuInfo) -> &'static Variant
             _ => "linear_matrix.16_small",
         },
         (LinearKernel::Registers, false) => "linear_registers",
-        (LinearKernel::Registers, true) => "linear_registers.f16",
+        // The last resort is another kernel than those that were found wrong.
+        (LinearKernel::Registers | LinearKernel::Any, true) => "linear_registers.f16",
         (LinearKernel::Broadcast, false) => "linear_broadcast",
         (LinearKernel::Broadcast, true) => "linear_broadcast.f16",
         #[cfg(test)]
@@ -303,7 +304,8 @@ fn run(
     let row_flops = 2 * x.n_rows() as u64 * x.n_cols() as u64;
     // A dispatch cannot be interrupted: on a slow adapter a large product takes several. 128 columns fill a tile of any kernel.
     let most = usize::try_from(gpu.most_flops() / row_flops.max(1)).unwrap_or(usize::MAX);
-    let step = (most / 128 * 128).max(128);
+    // Nor are there more than 65,535 tiles of columns.
+    let step = (most / 128 * 128).clamp(128, 65_535 * 32 / 128 * 128);
     for slice in &weight.slices {
         let rows = slice.rows.start.max(weight_rows.start)..slice.rows.end.min(weight_rows.end);
         for start in rows.clone().step_by(step) {
