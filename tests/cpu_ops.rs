@@ -36,6 +36,11 @@ fn linear_epilogues() {
 }
 
 #[test]
+fn no_number_stays_none() {
+    ops::no_number_stays_none(&Cpu::new());
+}
+
+#[test]
 fn attention() {
     ops::attention(&Cpu::new());
 }

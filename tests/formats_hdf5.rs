@@ -7,6 +7,10 @@
     reason = "in what the tests share a failure is a failed test; there are twelve cells"
 )]
 
+mod support {
+    pub(crate) mod skip;
+}
+
 use scdiva::cells::{CellColumn, CellMatrix};
 use scdiva::read::{self, FileSource, Files, OpenOptions};
 use std::io::Read;
@@ -325,12 +329,7 @@ fn every_file_at_hand_has_the_sums_that_python_found() {
         std::path::PathBuf::from,
     );
     if !folder.is_dir() {
-        // Past what the test runner keeps for itself, so that it is seen.
-        let loud = format!(
-            "\nSKIPPED: {} is not there: no files but the fixtures were tested\n",
-            folder.display()
-        );
-        std::io::Write::write_all(&mut std::io::stderr(), loud.as_bytes()).unwrap();
+        support::skip::not_tested(format_args!("what is in {}, which is not there", folder.display()));
         return;
     }
     let table = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data.tsv")).unwrap();

@@ -296,7 +296,8 @@ impl Target for Rows<'_, '_> {
                         Finish::Bias(_) => f32::NEG_INFINITY,
                         _ => 0.0,
                     };
-                    let x = |v| ops.max(ops.add(sums[v], bias[v]), ops.splat(least));
+                    // In this order what is not a number stays none: of x86 it is the second factor's, elsewhere either's.
+                    let x = |v| ops.max(ops.splat(least), ops.add(sums[v], bias[v]));
                     store::<I, VECTORS>(isa, std::array::from_fn(x), &mut out[column..column + width]);
                 }
                 Finish::SwiGlu => {

@@ -83,7 +83,9 @@ pub(super) fn layer_norm_relu(x: &[f32], weight: &[f32], bias: &[f32], eps: f32,
             let variance = sum(x, |x| (x - mean) * (x - mean)) * share;
             let scale = 1.0 / (variance + eps).sqrt();
             for (((out, x), w), b) in row.iter_mut().zip(x).zip(weight).zip(bias) {
-                *out = ((x - mean) * scale * w + b).max(0.0);
+                let value = (x - mean) * scale * w + b;
+                // Not max, which makes 0 of what is not a number.
+                *out = if value < 0.0 { 0.0 } else { value };
             }
         },
     );

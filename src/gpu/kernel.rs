@@ -182,6 +182,10 @@ mod tests {
         let mut out = String::new();
         repeat(text, text, &mut out);
         assert_eq!(out, "const N = 2u;\na0\nb0_0\nb0_1\nb0_2\na1\nb1_0\nb1_1\nb1_2\nc\n");
+        // A count that is not there does not go unnoticed: this is no WGSL.
+        out.clear();
+        repeat("#repeat i M\na$i\n#end\n", text, &mut out);
+        assert!(out.contains("#repeat i M"), "{out}");
     }
 
     #[test]

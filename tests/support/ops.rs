@@ -24,6 +24,7 @@ pub fn check_all<B: Backend>(backend: &B) {
     norms(backend);
     linear(backend);
     linear_epilogues(backend);
+    no_number_stays_none(backend);
     attention(backend);
     attention_weights(backend);
     nearest(backend);
@@ -600,6 +601,24 @@ pub fn linear_epilogues_within<B: Backend>(backend: &B, tolerance: f64) {
     bench.close("linear, swiglu", "a gate of zero shuts", got, &Mat::zeros(1, 2), 0.0);
 
     rope(&bench, tolerance);
+    bench.finish();
+}
+
+/// Law: what is not a number is none after `ReLU` either, so that an overflow never ends as an answer.
+pub fn no_number_stays_none<B: Backend>(backend: &B) {
+    let bench = Bench::new(backend, "relu");
+    let ones = |n| vec![1.0; n];
+    let weight = bench.matrix_of(16, 16, &ones(256));
+    let bias = bench.weight_of(1, 16, &ones(16));
+    let x = bench.tensor_of(1, 16, &[[f32::NAN].as_slice(), &ones(15)].concat());
+    let outs = [
+        backend.linear(&x.device, &weight.device, 0..16, Epilogue::BiasRelu(&bias.device)),
+        backend.layer_norm_relu(&x.device, &bias.device, &bias.device, 1e-5),
+    ];
+    for out in outs {
+        let out = bench.download(&out.unwrap()).unwrap();
+        assert!(out.iter().all(|x| x.is_nan()), "NaN became {out:?}");
+    }
     bench.finish();
 }
 

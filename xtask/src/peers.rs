@@ -11,7 +11,7 @@ use std::path::Path;
 const FOLDER: &str = "target/peers";
 const RESULTS: &str = "target/peers/results.json";
 const ALL_CASES: &[&str] = &["1x128", "1x512", "1x1200", "8x128", "16xblood"];
-/// What shows a large GPU; most of a minute a repetition on a processor.
+/// With what shows a large GPU: 16 long cells take two cores of a processor 12 s.
 const GPU_CASES: &[&str] = &["1x128", "8x128", "1x1200", "16x1200", "16xblood"];
 /// What a software adapter or a browser on one thread can be asked for in reasonable time.
 const SHORT_CASES: &[&str] = &["1x128"];
