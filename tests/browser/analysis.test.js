@@ -3,24 +3,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { demo, root } from "../../pkg/test/command.js";
-import { launch, open, picture, serve } from "./browser.js";
+import { open, picture, stage } from "./browser.js";
 
 const WAIT = { timeout: 240_000 };
-let server;
-let browser;
-before(async () => {
-  server = await serve(".");
-  browser = await launch({ webgpu: false });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-});
+const at = stage(undefined, { served: "." });
 
 test("a dropped file is analysed, asked, and saved as an .h5ad that is opened again", async () => {
-  const { page, problems, close } = await open(browser, new URL("/tests/browser/plain.html", server.origin).href);
+  const { page, problems, close } = await open(at.browser, new URL("/tests/browser/plain.html", at.origin).href);
   await page.waitForFunction(() => "ScDiVa" in globalThis);
   await page.setInputFiles("#file", demo);
   const found = await page.evaluate(async () => {
@@ -59,7 +50,7 @@ test("a dropped file is analysed, asked, and saved as an .h5ad that is opened ag
 });
 
 test("the example page counts the types of a file", async () => {
-  const { page, problems, close } = await open(browser, new URL("/examples/page/index.html", server.origin).href);
+  const { page, problems, close } = await open(at.browser, new URL("/examples/page/index.html", at.origin).href);
   await page.waitForFunction(() => /Ready/.test(document.querySelector("#status").textContent), null, WAIT);
   await page.setInputFiles("#file", demo);
   await page.waitForFunction(() => document.querySelector("#status").textContent === "240 cells", null, WAIT);
@@ -71,7 +62,7 @@ test("the example page counts the types of a file", async () => {
 
 test("the React component counts them too, built by Vite", async () => {
   execFileSync("npm", ["run", "build", "--workspace", "scdiva-example-react"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
-  const { page, problems, close } = await open(browser, new URL("/examples/react/dist/index.html", server.origin).href);
+  const { page, problems, close } = await open(at.browser, new URL("/examples/react/dist/index.html", at.origin).href);
   await page.waitForSelector("input:enabled", WAIT);
   await page.setInputFiles("input", join(root, "models/demo/pbmc_simulated.h5ad"));
   await page.waitForSelector("table", WAIT);

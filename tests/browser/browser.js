@@ -55,17 +55,17 @@ export async function launch({ webgpu, webgl = true, flags = [] }) {
 }
 
 /**
- * For a file of tests of the page, from before its first until after its last: the page's `origin`, a `browser` without WebGPU, a `folder`.
- * `prepare` gets them once they are there.
+ * For a file of tests, from before its first until after its last: the `origin` of the page, or of what else is `served`, a `browser`, without
+ * `webgpu` unless that is asked for, a `folder`. `prepare` gets them once they are there.
  */
-export function stage(prepare = async () => undefined) {
+export function stage(prepare = async () => undefined, { served = "www/dist", webgpu = false } = {}) {
   const stage = {};
   let server;
   before(async () => {
-    server = await serve("www/dist");
+    server = await serve(served);
     stage.origin = server.origin;
     stage.folder = await mkdtemp(join(tmpdir(), "scdiva-browser-"));
-    stage.browser = await launch({ webgpu: false });
+    stage.browser = await launch({ webgpu });
     await prepare(stage);
   });
   after(async () => {

@@ -1,20 +1,11 @@
 // The npm package in Chromium, loaded by a plain page without a bundler: the forward pass against numpy in float64.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { golden } from "../../pkg/test/golden.js";
-import { launch, open, serve } from "./browser.js";
+import { open, stage } from "./browser.js";
 
-let server;
-let browser;
-before(async () => {
-  server = await serve(".");
-  browser = await launch({ webgpu: true });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-});
+const at = stage(undefined, { served: ".", webgpu: true });
 
 const base64 = (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 
@@ -24,7 +15,7 @@ for (const [device, precision, names, most] of [["gpu", "f32", all, 2e-4], ["gpu
   for (const name of names) {
     test(`forward agrees with numpy float64 on the ${device} with precision ${precision}: ${name}`, async () => {
       const { files, cell, errors } = golden(name);
-      const { page, close } = await open(browser, new URL("/tests/browser/plain.html", server.origin).href);
+      const { page, close } = await open(at.browser, new URL("/tests/browser/plain.html", at.origin).href);
       await page.waitForFunction(() => "ScDiVa" in globalThis);
       const answer = await page.evaluate(
         async ({ device, precision, files, geneIds, values, masked }) => {

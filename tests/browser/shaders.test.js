@@ -3,24 +3,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
-import { launch, open, root, serve } from "./browser.js";
+import { test } from "node:test";
+import { open, root, stage } from "./browser.js";
 
-let server;
-let browser;
-before(async () => {
-  server = await serve(".");
-  browser = await launch({ webgpu: true });
-});
-after(async () => {
-  await browser.close();
-  server.stop();
-});
+const at = stage(undefined, { served: ".", webgpu: true });
 
 test("Chromium compiles every shader", async () => {
   execFileSync("cargo", ["test", "--quiet", "--test", "shaders", "what_browsers_compile"], { cwd: root, stdio: "inherit" });
   const shaders = JSON.parse(await readFile(`${root}target/shaders/shaders.json`, "utf8"));
-  const { page, close } = await open(browser, new URL("/tests/browser/plain.html", server.origin).href);
+  const { page, close } = await open(at.browser, new URL("/tests/browser/plain.html", at.origin).href);
   const { made, failed, withoutF16 } = await page.evaluate(async (shaders) => {
     const adapter = await navigator.gpu.requestAdapter();
     const hasF16 = adapter.features.has("shader-f16");
