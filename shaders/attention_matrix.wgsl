@@ -22,28 +22,6 @@ var<workgroup> left_tile: array<vec4<f16>, 4u * SIDE * STRIDE>;
 // Of each subgroup: scores, then half of the columns of what a tile of keys adds to out.
 var<workgroup> sum_tile: array<vec4<f32>, 4u * SIDE * KEY_STRIDE>;
 
-// Four columns of a row; 0 past the ends.
-fn q_at(tile: vec4<u32>, row: u32, first_col: u32, part: u32) -> vec4<f32> {
-    if row < tile.y {
-        return q[((tile.x + row) * params.q_n_cols + params.q_first_col + first_col) / 4u + part];
-    }
-    return vec4<f32>();
-}
-
-fn k_at(tile: vec4<u32>, row: u32, first_col: u32, part: u32) -> vec4<f32> {
-    if row < tile.w {
-        return k[((tile.z + row) * params.k_n_cols + params.k_first_col + first_col) / 4u + part];
-    }
-    return vec4<f32>();
-}
-
-fn v_at(tile: vec4<u32>, row: u32, first_col: u32, part: u32) -> vec4<f32> {
-    if row < tile.w {
-        return v[((tile.z + row) * params.v_n_cols + params.v_first_col + first_col) / 4u + part];
-    }
-    return vec4<f32>();
-}
-
 @compute @workgroup_size(N_THREADS)
 fn attention_matrix(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -158,7 +136,6 @@ fn attention_matrix(
 #end
         workgroupBarrier();
 #end
-        workgroupBarrier();
     }
 #repeat i LANE_STEPS
     sum += subgroupShuffleXor(sum, 1u << $iu);

@@ -69,33 +69,41 @@ fn every_kernel_of_linear_agrees_with_the_reference() {
                 }
                 continue;
             }
-            assert_eq!(gpu.linear_kernels(), [linear; 3]);
-            // Products in f16 keep 11 bits of each factor, and not by matrix units of each sum of up to 16.
-            let tolerance = match linear {
-                F16 => 2e-2,
-                Matrix | MatrixSmall => 3e-3,
-                _ => support::ops::TOLERANCE,
-            };
-            let name = match linear {
-                Any => "linear",
-                Tile32 => "linear_32",
-                Tile64 => "linear_64",
-                Tile128 => "linear_128",
-                Registers => "linear_registers",
-                Broadcast => "linear_broadcast",
-                F16 => "linear_f16",
-                Matrix | MatrixSmall => "linear_matrix",
-            };
-            let timed = gpu.start_timer();
-            support::ops::linear_within(&gpu, tolerance);
-            support::ops::linear_epilogues_within(&gpu, tolerance);
-            let ran = gpu.stop_timer();
-            let is_small = linear == MatrixSmall;
-            let has_run =
-                (ran.keys()).any(|kernel| kernel.split('.').next() == Some(name) && kernel.ends_with("_small") == is_small);
-            assert!(has_run || !timed, "{linear:?} with {precision:?}: {:?}", ran.keys());
-            support::ops::no_number_stays_none(&gpu);
+            linear_agrees(&gpu, linear);
         }
+    }
+}
+
+/// That this kernel is the one in use, that it is run, and right.
+fn linear_agrees(gpu: &Gpu, linear: LinearKernel) {
+    use LinearKernel::{Any, Broadcast, F16, Matrix, MatrixSmall, Registers, Tile32, Tile64, Tile128};
+    assert_eq!(gpu.linear_kernels(), [linear; 3]);
+    // Products in f16 keep 11 bits of each factor, and not by matrix units of each sum of up to 16.
+    let tolerance = match linear {
+        F16 => 2e-2,
+        Matrix | MatrixSmall => 3e-3,
+        _ => support::ops::TOLERANCE,
+    };
+    let name = match linear {
+        Any => "linear",
+        Tile32 => "linear_32",
+        Tile64 => "linear_64",
+        Tile128 => "linear_128",
+        Registers => "linear_registers",
+        Broadcast => "linear_broadcast",
+        F16 => "linear_f16",
+        Matrix | MatrixSmall => "linear_matrix",
+    };
+    let timed = gpu.start_timer();
+    support::ops::linear_within(gpu, tolerance);
+    support::ops::linear_epilogues_within(gpu, tolerance);
+    let ran = gpu.stop_timer();
+    let is_small = linear == MatrixSmall;
+    let has_run = (ran.keys()).any(|kernel| kernel.split('.').next() == Some(name) && kernel.ends_with("_small") == is_small);
+    assert!(has_run || !timed, "{linear:?}: {:?}", ran.keys());
+    support::ops::no_number_stays_none(gpu);
+    if matches!(linear, F16 | Matrix | MatrixSmall) {
+        support::ops::overflow_is_no_number(gpu);
     }
 }
 
@@ -121,19 +129,49 @@ fn every_kernel_of_attention_agrees_with_the_reference() {
             support::skip::not_tested(format_args!("{attention:?}, which {} cannot run", gpu.info().adapter));
             continue;
         }
-        assert_eq!(gpu.attention_kernel(), attention);
-        let (name, tolerance) = match attention {
-            Tile32 => ("attention", support::ops::TOLERANCE),
-            Tile64 => ("attention_64", support::ops::TOLERANCE),
-            Registers => ("attention_registers", support::ops::TOLERANCE),
-            Broadcast => ("attention_broadcast", support::ops::TOLERANCE),
-            // q, k, v and the weights are f16.
-            Matrix => ("attention_matrix", 1e-2),
-        };
-        let timed = gpu.start_timer();
-        support::ops::attention_within(&gpu, tolerance);
-        let ran = gpu.stop_timer();
-        let has_run = ran.keys().any(|kernel| kernel.split('.').next() == Some(name));
-        assert!(has_run || !timed, "{attention:?}: {:?}", ran.keys());
+        attention_agrees(&gpu, attention);
     }
+}
+
+/// That this kernel is the one in use, that it is run, and right.
+fn attention_agrees(gpu: &Gpu, attention: AttentionKernel) {
+    use AttentionKernel::{Broadcast, Matrix, Registers, Tile32, Tile64};
+    assert_eq!(gpu.attention_kernel(), attention);
+    let (name, tolerance) = match attention {
+        Tile32 => ("attention", support::ops::TOLERANCE),
+        Tile64 => ("attention_64", support::ops::TOLERANCE),
+        Registers => ("attention_registers", support::ops::TOLERANCE),
+        Broadcast => ("attention_broadcast", support::ops::TOLERANCE),
+        // q, k, v and the weights are f16.
+        Matrix => ("attention_matrix", 1e-2),
+    };
+    let timed = gpu.start_timer();
+    support::ops::attention_within(gpu, tolerance);
+    let ran = gpu.stop_timer();
+    let has_run = ran.keys().any(|kernel| kernel.split('.').next() == Some(name));
+    assert!(has_run || !timed, "{attention:?}: {:?}", ran.keys());
+}
+
+/// The kernels for matrix units of 16 × 16 squares, where there are none.
+#[test]
+fn kernels_for_imitated_matrix_units_agree_with_the_reference() {
+    let opened = |linear, attention| {
+        open(GpuOptions {
+            precision: Precision::F16,
+            imitate_matrix: true,
+            linear,
+            attention,
+            ..GpuOptions::default()
+        })
+    };
+    for linear in [LinearKernel::MatrixSmall, LinearKernel::Matrix] {
+        let gpu = opened(Some(linear), None);
+        if gpu.info().matrix_side == 0 {
+            assert!(!gpu.info().adapter.contains("llvmpipe"), "{:?}", gpu.info());
+            support::skip::not_tested(format_args!("{linear:?}, imitated on {} without f16", gpu.info().adapter));
+            return;
+        }
+        linear_agrees(&gpu, linear);
+    }
+    attention_agrees(&opened(None, Some(AttentionKernel::Matrix)), AttentionKernel::Matrix);
 }

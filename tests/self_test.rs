@@ -67,12 +67,14 @@ fn the_stored_answer_is_that_of_the_reference() {
 #[test]
 fn a_gpu_proves_itself_with_every_kernel() {
     use LinearKernel::{F16, Matrix, MatrixSmall, Tile32, Tile64, Tile128};
-    let f32s = [Tile32, Tile64, Tile128].map(|linear| (linear, Precision::F32));
-    let f16s = [Tile32, Tile64, Tile128, F16, Matrix, MatrixSmall].map(|linear| (linear, Precision::F16));
-    for (linear, precision) in f32s.into_iter().chain(f16s) {
+    let f32s = [Tile32, Tile64, Tile128].map(|linear| (linear, Precision::F32, false));
+    let f16s = [Tile32, Tile64, Tile128, F16, Matrix, MatrixSmall].map(|linear| (linear, Precision::F16, false));
+    let imitated = [Matrix, MatrixSmall].map(|linear| (linear, Precision::F16, true));
+    for (linear, precision, imitate_matrix) in f32s.into_iter().chain(f16s).chain(imitated) {
         let gpu = pollster::block_on(Gpu::open(GpuOptions {
             linear: Some(linear),
             precision,
+            imitate_matrix,
             ..GpuOptions::default()
         }))
         .unwrap();

@@ -39,6 +39,13 @@ pub enum LinearKernel {
     Invalid,
 }
 
+impl LinearKernel {
+    /// Whether terms are rounded to f16, where weights are kept so.
+    const fn rounds_factors(self) -> bool {
+        matches!(self, Self::F16 | Self::Matrix | Self::MatrixSmall)
+    }
+}
+
 /// The kernels of `attention`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -193,6 +200,11 @@ impl Gpu {
         self.choice.linear
     }
 
+    /// Uses these kernels of `linear`: so that each of those that were chosen can prove itself on whatever is small.
+    pub const fn set_linear_kernels(&mut self, kernels: [LinearKernel; 3]) {
+        self.choice.linear = kernels;
+    }
+
     /// Whether a kernel, and what it leaves shapes and weights to that it does not take, gives the right answer to products of shapes that fit no
     /// tile, over some rows of a weight; where not `fully`, to the first of them.
     pub(super) async fn is_right(&mut self, kernel: LinearKernel, fully: bool) -> Result<bool> {
@@ -213,10 +225,15 @@ impl Gpu {
                 (_, true) => 3e-3,
                 (_, false) => 1e-4,
             };
-            answers = match self.small_product(n_out, half).await {
-                Ok(error) => Ok(error <= most),
-                Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => Err(e),
-                Err(_) => Ok(false),
+            let is_right = match self.small_product(n_out, half).await {
+                Ok(error) if error <= most && half && kernel.rounds_factors() && n_out == n_outs[0] => {
+                    self.shows_overflow(n_out).await
+                }
+                other => other.map(|error| error <= most),
+            };
+            answers = match is_right {
+                Err(e) if !matches!(e, Error::DeviceLost { .. } | Error::Memory { .. }) => Ok(false),
+                other => other,
             };
             if !fully || !matches!(answers, Ok(true)) {
                 break;
@@ -226,10 +243,24 @@ impl Gpu {
         answers
     }
 
+    /// Whether terms that are too large for f16 end in what is no number. Vulkan lets a driver make the largest f16 of them.
+    async fn shows_overflow(&self, n_cols: usize) -> Result<bool> {
+        const N_IN: usize = 16;
+        let weight = self.load(n_cols, N_IN, true, &mut |_, out| {
+            out.fill(1.0);
+            Ok(())
+        })?;
+        let tensor = self.tensor(1, N_IN)?;
+        self.write(&tensor.buffer, 0, bytemuck::cast_slice(&[1e5_f32; N_IN]));
+        let out = self.linear(&tensor, &weight, 0..n_cols, crate::backend::Epilogue::None)?;
+        Ok(self.download(&out).await?.iter().all(|x| !x.is_finite()))
+    }
+
     /// The largest error of a small product, relative to the root mean square of the answer.
     async fn small_product(&self, n_out: usize, half: bool) -> Result<f64> {
         const FIRST: usize = 3;
-        let (n_rows, n_weight_rows, n_in) = (137, FIRST + n_out, 52);
+        // Several tiles of terms in every kernel.
+        let (n_rows, n_weight_rows, n_in) = (137, FIRST + n_out, 148);
         let x: Vec<f32> = (0..n_rows * n_in).map(|i| number(i, 7)).collect();
         let numbers: Vec<f32> = (0..n_weight_rows * n_in).map(|i| number(i, 11)).collect();
         let weight = self.load(n_weight_rows, n_in, half, &mut |rows, out| {
@@ -266,7 +297,15 @@ impl Gpu {
         let before = std::mem::replace(&mut self.choice.attention, kernel);
         let mut is_right = true;
         for &(size, most) in checks {
-            match self.small_attention(size).await {
+            let mut answer = self.small_attention(size, 4.0).await;
+            // As with products: 4e6 is no f16, and has to end in what is no number.
+            if matches!(answer, Ok(error) if error <= most) && kernel == AttentionKernel::Matrix && size == 64 {
+                answer = self
+                    .small_attention(size, 4e6)
+                    .await
+                    .map(|error| if error.is_finite() { error } else { 0.0 });
+            }
+            match answer {
                 Ok(error) if error <= most => {}
                 Err(e @ (Error::DeviceLost { .. } | Error::Memory { .. })) => {
                     self.choice.attention = before;
@@ -281,12 +320,12 @@ impl Gpu {
 
     /// The largest error of the attention of one cell with unattended rows, relative to the root mean square of the answer.
     #[expect(clippy::cast_precision_loss, reason = "a head size is small")]
-    async fn small_attention(&self, size: usize) -> Result<f64> {
+    async fn small_attention(&self, size: usize, largest: f32) -> Result<f64> {
         const N_ROWS: usize = 77;
         const N_KEYS: usize = 69;
         const N_HEADS: usize = 3;
         let width = N_HEADS * size;
-        let numbers: Vec<f32> = (0..N_ROWS * 3 * width).map(|i| 4.0 * number(i, 7)).collect();
+        let numbers: Vec<f32> = (0..N_ROWS * 3 * width).map(|i| largest * number(i, 7)).collect();
         let qkv = self.tensor(N_ROWS, 3 * width)?;
         self.write(&qkv.buffer, 0, bytemuck::cast_slice(&numbers));
         let batch = self.batch(&PackedRows {
@@ -311,7 +350,7 @@ impl Gpu {
             let (mut sum, mut total) = (0.0, 0.0);
             for key in 0..N_KEYS {
                 let score: f64 = (head..head + size).map(|c| at(row, c) * at(key, width + c)).sum();
-                // Scores are at most √64 · 4, far from an overflow.
+                // Scores of numbers up to 4 are at most √64 · 4, far from an overflow.
                 let weight = (score / (size as f64).sqrt()).exp();
                 sum += weight * at(key, 2 * width + col);
                 total += weight;
@@ -349,6 +388,41 @@ mod tests {
 
     fn open() -> Gpu {
         pollster::block_on(Gpu::open(GpuOptions::default())).expect("an adapter")
+    }
+
+    #[test]
+    fn a_table_stands_where_nothing_is_measured() {
+        use AttentionKernel as A;
+        use LinearKernel as L;
+        let mut info = open().info().clone();
+        for (software, subgroup_size, f16, memory, precision, linear, attention) in [
+            (true, 8, true, 32, Precision::F32, [L::Broadcast, L::Broadcast], A::Broadcast),
+            (true, 4, true, 32, Precision::F16, [L::Registers, L::Registers], A::Registers),
+            (false, 32, true, 48, Precision::F32, [L::Tile64, L::Tile128], A::Tile64),
+            (false, 32, true, 48, Precision::F16, [L::Tile64, L::F16], A::Tile64),
+            (false, 0, false, 16, Precision::F16, [L::Tile64, L::Tile128], A::Tile32),
+        ] {
+            (info.software, info.subgroup_size, info.f16_arithmetic) = (software, subgroup_size, f16);
+            info.workgroup_memory = memory << 10;
+            let options = GpuOptions {
+                precision,
+                ..GpuOptions::default()
+            };
+            let choice = Choice::default_of(&info, &options);
+            assert_eq!(
+                (choice.linear, choice.attention),
+                ([linear[0], linear[1], linear[1]], attention)
+            );
+            // And what is measured, where that can be, is what the adapter can run.
+            let candidates = Candidates::of(&info);
+            assert_eq!(candidates.attention.contains(&A::Tile64), memory >= 32);
+            assert_eq!(candidates.linear.contains(&L::F16), f16);
+            assert!(!candidates.linear.contains(&L::Matrix) && !candidates.attention.contains(&A::Matrix));
+            info.matrix_side = 16;
+            let candidates = Candidates::of(&info);
+            assert!(candidates.linear.contains(&L::Matrix) && candidates.attention.contains(&A::Matrix));
+            info.matrix_side = 0;
+        }
     }
 
     fn settle(gpu: &mut Gpu, tuning: Option<Tuning>) {

@@ -51,6 +51,11 @@ pub struct GpuOptions {
     pub linear: Option<LinearKernel>,
     /// The same for attention.
     pub attention: Option<AttentionKernel>,
+    /// By what the work of a submit is divided: for a device that was taken away before.
+    pub caution: u32,
+    /// With f16 on an adapter with such arithmetic: imitate matrix units of 16 × 16 squares in plain WGSL. For tests of the kernels that need them, since
+    /// it is very slow; not in browsers.
+    pub imitate_matrix: bool,
 }
 
 impl Default for GpuOptions {
@@ -62,6 +67,8 @@ impl Default for GpuOptions {
             tuning: None,
             linear: None,
             attention: None,
+            caution: 1,
+            imitate_matrix: false,
         }
     }
 }
@@ -98,6 +105,9 @@ pub struct GpuInfo {
 /// A device with what it says when something goes wrong.
 pub(super) struct Opened {
     pub(super) info: GpuInfo,
+    /// Whether kernels for matrix units have to be rewritten.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) imitates_matrix: bool,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     /// Why the device was lost, once it is.
@@ -123,7 +133,8 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
         wgpu::Features::empty()
     };
     let plain = adapter.features() & WANTED.union(f16);
-    let side = matrix_side(&adapter, plain);
+    let imitates_matrix = options.imitate_matrix && plain.contains(wgpu::Features::SHADER_F16);
+    let side = if imitates_matrix { 0 } else { matrix_side(&adapter, plain) };
     let with_matrix = plain | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
     let opened = match side {
         0 => None,
@@ -132,7 +143,11 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
     let ((device, queue), features, matrix_side) = match opened {
         Some(opened) => (opened, with_matrix, side),
         // Also where a driver does not keep its word.
-        None => (request(&adapter, plain, &limits).await?, plain, 0),
+        None => (
+            request(&adapter, plain, &limits).await?,
+            plain,
+            if imitates_matrix { 16 } else { 0 },
+        ),
     };
     let info = GpuInfo {
         adapter: name_of(&adapter),
@@ -164,6 +179,8 @@ pub(super) async fn open(options: &GpuOptions) -> Result<Opened> {
     }));
     Ok(Opened {
         info,
+        #[cfg(not(target_arch = "wasm32"))]
+        imitates_matrix,
         device,
         queue,
         lost,
@@ -214,8 +231,8 @@ fn matrix_side(adapter: &wgpu::Adapter, features: wgpu::Features) -> u32 {
             shape == [side; 3] && (kind.ab_type, kind.cr_type) == (F16, F32) && !kind.saturating_accumulation
         })
     };
-    // Squares, threads of a subgroup, bytes of workgroup memory.
-    [(16, 32, 40_960), (8, 32, 32_768), (8, 8, 32_768)]
+    // Squares, threads of a subgroup, bytes of workgroup memory: NVIDIA's, and those of Mesa's lavapipe.
+    [(16, 32, 40_960), (8, 8, 32_768)]
         .into_iter()
         .find(|&(side, lanes, bytes)| has(side) && about.subgroup_max_size == lanes && memory >= bytes)
         .map_or(0, |(side, ..)| side)

@@ -6,6 +6,8 @@
 mod backend;
 mod choose;
 mod device;
+#[cfg(not(target_arch = "wasm32"))]
+mod imitate;
 mod kernel;
 mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
@@ -145,9 +147,10 @@ impl Gpu {
     /// [`Error::NoDevice`] when there is none, [`Error::Device`] when it cannot be opened.
     pub async fn open(options: GpuOptions) -> Result<Self> {
         let opened = device::open(&options).await?;
-        let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software));
+        let recorder = Mutex::new(Recorder::new(&opened.device, opened.info.software, options.caution));
+        let default = Choice::default_of(&opened.info, &options);
         let mut gpu = Self {
-            choice: Choice::default_of(&opened.info, &options),
+            choice: default,
             opened,
             pool: Arc::default(),
             recorder,
@@ -158,15 +161,19 @@ impl Gpu {
         let key = choose::key(&gpu.opened.info, gpu.precision);
         let is_free = options.linear.is_none() && options.attention.is_none();
         let tuning = options.tuning.filter(|tuning| is_free && tuning.key == key);
-        // What is best on a CPU is known, and measuring there would take longer than it gains.
+        // What is best on a CPU is known, and measuring there would take longer than it gains; nor do browsers measure.
+        let is_measured = cfg!(not(target_arch = "wasm32")) && !gpu.opened.info.software && is_free;
+        if tuning.is_some() || !is_measured {
+            gpu.settle_choice(tuning).await?;
+        }
+        // Nothing was kept, or it does not hold any more.
         #[cfg(not(target_arch = "wasm32"))]
-        let tuning = if tuning.is_some() || gpu.opened.info.software || !is_free {
-            tuning
-        } else {
+        if is_measured && gpu.tuning.is_none() {
+            gpu.choice = default;
             let candidates = measure::Candidates::of(&gpu.opened.info);
-            gpu.measured(key, &candidates).await?
-        };
-        gpu.settle_choice(tuning).await?;
+            let tuning = gpu.measured(key, &candidates).await?;
+            gpu.settle_choice(tuning).await?;
+        }
         Ok(gpu)
     }
 

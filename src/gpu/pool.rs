@@ -9,10 +9,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Free memory above this is returned to the device.
 const MOST_FREE: u64 = 1 << 30;
 
+/// A size, and what buffers of it are for.
+type Key = (u64, wgpu::BufferUsages);
+
+struct Free {
+    id: u64,
+    raw: wgpu::Buffer,
+    /// When it was given back, in buffers that were.
+    since: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Pool {
-    free: HashMap<(u64, wgpu::BufferUsages), Vec<(u64, wgpu::Buffer)>>,
+    /// Of each kind those that were given back last stand last.
+    free: HashMap<Key, Vec<Free>>,
     free_size: u64,
+    n_given_back: u64,
     /// Bytes of all buffers, free or in use.
     size: u64,
     /// The most bytes that there may be, where a test wants less than the device has.
@@ -42,11 +54,34 @@ impl Pool {
         self.free
             .drain()
             .flat_map(|(_, buffers)| buffers)
-            .for_each(|(_, raw)| raw.destroy());
+            .for_each(|free| free.raw.destroy());
         self.size -= self.free_size;
         self.free_size = 0;
         self.generation += 1;
         self.evicted = true;
+    }
+
+    /// Keeps a buffer for later, and returns what lay idle longest where that is too much: the next matrix may have other sizes.
+    fn keep(&mut self, key: Key, id: u64, raw: wgpu::Buffer) {
+        self.n_given_back += 1;
+        self.free_size += key.0;
+        let since = self.n_given_back;
+        self.free.entry(key).or_default().push(Free { id, raw, since });
+        while self.free_size > MOST_FREE {
+            let idle = self
+                .free
+                .iter()
+                .filter_map(|(key, buffers)| Some((buffers.first()?.since, *key)));
+            let Some((_, oldest)) = idle.min_by_key(|(since, _)| *since) else {
+                return;
+            };
+            if let Some(buffers) = self.free.get_mut(&oldest) {
+                buffers.remove(0);
+            }
+            self.free_size -= oldest.0;
+            self.size -= oldest.0;
+            self.evicted = true;
+        }
     }
 }
 
@@ -54,7 +89,7 @@ impl Pool {
 pub(crate) struct Buffer {
     raw: Option<wgpu::Buffer>,
     id: u64,
-    key: (u64, wgpu::BufferUsages),
+    key: Key,
     generation: u32,
     pool: Arc<Mutex<Pool>>,
 }
@@ -79,7 +114,7 @@ impl Buffer {
             Some(found) => {
                 state.free_size -= key.0;
                 drop(state);
-                found
+                (found.id, found.raw)
             }
             None => {
                 state.next_id += 1;
@@ -113,17 +148,12 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(raw) = self.raw.take() else { return };
         let mut pool = lock(&self.pool);
-        let is_old = self.generation != pool.generation;
-        if pool.free_size + self.key.0 > MOST_FREE || is_old {
-            pool.evicted = true;
-            pool.size -= self.key.0;
-            if is_old {
-                raw.destroy();
-            }
-            return;
+        if self.generation == pool.generation {
+            return pool.keep(self.key, self.id, raw);
         }
-        pool.free_size += self.key.0;
-        pool.free.entry(self.key).or_default().push((self.id, raw));
+        pool.evicted = true;
+        pool.size -= self.key.0;
+        raw.destroy();
     }
 }
 

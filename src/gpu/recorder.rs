@@ -18,6 +18,8 @@ const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
     .union(wgpu::BufferUsages::COPY_SRC);
 /// Work of a submit at the least, where there is so much: a tenth of a second of an adapter that computes on the CPU.
 const LEAST_FLOPS: u64 = 500_000_000;
+/// And at the most, however quick an adapter is said to be.
+const MOST_FLOPS: u64 = 10_000_000_000_000;
 /// Dispatches between two submits at the most.
 const N_SLOTS: u64 = 1024;
 /// More bind groups than this would mean that sizes never repeat; then keeping them is no use.
@@ -53,6 +55,8 @@ pub(super) struct Recorder {
     unsettled: u64,
     /// Work between two submits: about a tenth of a second, so that no watchdog takes a slow device away.
     most_flops: u64,
+    /// By what that is divided: [`super::GpuOptions::caution`].
+    caution: u64,
     layouts: HashMap<&'static str, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
     pipelines: HashMap<(&'static str, Vec<u64>), wgpu::ComputePipeline>,
     bind_groups: HashMap<(&'static str, Vec<u64>), wgpu::BindGroup>,
@@ -64,8 +68,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(device: &wgpu::Device, software: bool) -> Self {
-        Self {
+    pub(super) fn new(device: &wgpu::Device, software: bool, caution: u32) -> Self {
+        let mut recorder = Self {
             encoder: None,
             pass: None,
             params: device.create_buffer(&wgpu::BufferDescriptor {
@@ -77,7 +81,8 @@ impl Recorder {
             params_bytes: Vec::new(),
             flops: 0,
             unsettled: 0,
-            most_flops: if software { LEAST_FLOPS } else { 50_000_000_000 },
+            most_flops: LEAST_FLOPS,
+            caution: u64::from(caution.max(1)),
             layouts: HashMap::new(),
             pipelines: HashMap::new(),
             bind_groups: HashMap::new(),
@@ -85,12 +90,24 @@ impl Recorder {
             counters: Counters::default(),
             #[cfg(not(target_arch = "wasm32"))]
             timer: None,
-        }
+        };
+        recorder.set_most_flops(if software { LEAST_FLOPS } else { 50_000_000_000 });
+        recorder
     }
 
     /// Submits work of about a tenth of a second, on a device that was measured to do so much in one.
     pub(super) fn expect_speed(&mut self, flops: u64) {
-        self.most_flops = (flops / 10).max(LEAST_FLOPS);
+        self.set_most_flops(flops / 10);
+    }
+
+    /// Whether what is recorded has to be submitted before so much more is.
+    const fn is_enough_with(&self, flops: u64) -> bool {
+        self.flops > 0 && self.flops.saturating_add(flops) > self.most_flops
+    }
+
+    fn set_most_flops(&mut self, flops: u64) {
+        // What a measurement says may be wrong, where a clock is or a file.
+        self.most_flops = (flops / self.caution).clamp(LEAST_FLOPS, MOST_FLOPS);
     }
 
     /// Runs `f` inside error scopes; their verdict is asked at the next download.
@@ -156,7 +173,7 @@ impl Gpu {
         let device = &self.opened.device;
         let mut guard = lock(&self.recorder);
         let recorder = &mut *guard;
-        if recorder.params_bytes.len() as u64 == SLOT * N_SLOTS || recorder.flops > recorder.most_flops {
+        if recorder.params_bytes.len() as u64 == SLOT * N_SLOTS || recorder.is_enough_with(flops) {
             recorder.submit(device, &self.opened.queue);
         }
         self.prepare(recorder, kernel, constants, buffers)?;
@@ -213,7 +230,7 @@ impl Gpu {
         let pipeline_key = (kernel.name, constants.iter().map(|c| c.to_bits()).collect::<Vec<_>>());
         if !recorder.pipelines.contains_key(&pipeline_key) {
             let pipeline = recorder.scoped(device, kernel.name, |_| {
-                let module = module(device, kernel);
+                let module = module(device, kernel, self.source_of(kernel));
                 let constants: Vec<(&str, f64)> = kernel.overrides.iter().copied().zip(constants.iter().copied()).collect();
                 device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some(kernel.name),
@@ -262,10 +279,24 @@ impl Gpu {
         Ok(())
     }
 
+    fn source_of(&self, kernel: &Kernel) -> String {
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.opened.imitates_matrix && kernel.needs.contains(&super::kernel::Feature::Matrix) {
+            return super::imitate::matrix(&kernel.source());
+        }
+        kernel.source()
+    }
+
     /// A buffer for storage, from the pool.
     pub(super) fn buffer(&self, size: usize) -> Buffer {
         let size = size as u64;
-        self.pooled(size_class(size).min(self.opened.info.max_buffer_size.max(size)), STORAGE)
+        self.pooled(self.class(size), STORAGE)
+    }
+
+    /// A size to ask for, no larger than what may be bound.
+    fn class(&self, size: u64) -> u64 {
+        let most = self.opened.info.max_buffer_size.min(self.opened.info.max_binding_size) / 4 * 4;
+        size_class(size).min(most.max(size.next_multiple_of(4)))
     }
 
     /// A buffer for storage of just this size: weights stay, so rounding them up would only waste memory.
@@ -344,7 +375,7 @@ impl Gpu {
     pub(super) async fn read(&self, buffer: &Buffer, size: usize) -> Result<Vec<u8>> {
         self.check_alive()?;
         let bytes = size as u64;
-        let staging = self.pooled(size_class(bytes), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let staging = self.pooled(self.class(bytes), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         let (Some(from), Some(to)) = (buffer.raw(), staging.raw()) else {
             return Err(self.error("download", "the buffer is gone"));
         };
@@ -375,10 +406,15 @@ impl Gpu {
         // First: a submit that was refused cannot be waited for, and here is why.
         self.judge(verdicts).await?;
         waited?;
-        match mapped.await {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(self.error("download", e)),
-            Err(e) => return Err(self.error("download", e)),
+        let problem = match mapped.await {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some(e.to_string()),
+            Err(e) => Some(e.to_string()),
+        };
+        if let Some(problem) = problem {
+            // A device that is lost ends a mapping too, and a browser may say that first.
+            self.check_alive()?;
+            return Err(self.error("download", problem));
         }
         let view = to.get_mapped_range(0..bytes).map_err(|e| self.error("download", e))?;
         Ok(view.to_vec())
@@ -495,10 +531,10 @@ fn params_size(kernel: &Kernel) -> u64 {
 
 /// A kernel's shader, with wgpu's checks of every index but without its counters in every loop, which keep compilers from unrolling: BENCHMARKS.md
 /// says what that costs. In browsers neither is wgpu's.
-fn module(device: &wgpu::Device, kernel: &Kernel) -> wgpu::ShaderModule {
+fn module(device: &wgpu::Device, kernel: &Kernel, source: String) -> wgpu::ShaderModule {
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(kernel.name),
-        source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
     };
     let mut checks = wgpu::ShaderRuntimeChecks::checked();
     checks.force_loop_bounding = false;

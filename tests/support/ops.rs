@@ -622,6 +622,22 @@ pub fn no_number_stays_none<B: Backend>(backend: &B) {
     bench.finish();
 }
 
+/// What is past the range of f16 ends in what is no number, of either sign, also where negative numbers become 0.
+pub fn overflow_is_no_number<B: Backend>(backend: &B) {
+    let bench = Bench::new(backend, "overflow");
+    let bias = bench.weight_of(1, 16, &[1.0; 16]);
+    let x = bench.tensor_of(1, 16, &[1e5; 16]);
+    for factor in [1.0, -1.0] {
+        let weight = bench.matrix_of(16, 16, &[factor; 256]);
+        for epilogue in [Epilogue::None, Epilogue::BiasRelu(&bias.device)] {
+            let out = backend.linear(&x.device, &weight.device, 0..16, epilogue).unwrap();
+            let out = bench.download(&out).unwrap();
+            assert!(out.iter().all(|x| !x.is_finite()), "{factor}: {out:?}");
+        }
+    }
+    bench.finish();
+}
+
 fn rope<B: Backend>(bench: &Bench<'_, B>, tolerance: f64) {
     let backend = bench.backend;
     let unrotated_parts = [

@@ -25,6 +25,8 @@ pub(crate) const KERNEL: Kernel = Kernel {
     overrides: &["WIDE"],
 };
 
+const ROWS: &str = wgsl!("parts/attention_rows.wgsl");
+
 /// A kernel that reads four numbers at a time.
 macro_rules! in_fours {
     ($name:literal, $needs:expr, $overrides:expr $(, $part:expr)+) => {
@@ -68,7 +70,8 @@ pub(crate) const TILE_64: Kernel = in_fours!(
     "attention_64",
     &[Feature::WorkgroupMemory(TILE_64_MEMORY)],
     &["WIDE"],
-    wgsl!("attention_64.wgsl")
+    wgsl!("attention_64.wgsl"),
+    ROWS
 );
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -84,7 +87,8 @@ macro_rules! matrix {
             ],
             &[],
             wgsl!($matrix),
-            wgsl!("attention_matrix.wgsl")
+            wgsl!("attention_matrix.wgsl"),
+            ROWS
         )
     };
 }
@@ -92,8 +96,6 @@ macro_rules! matrix {
 pub(crate) const MATRIX_16: Kernel = matrix!("attention_matrix.16", 28_672, "parts/matrix_16.wgsl");
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) const MATRIX_8: Kernel = matrix!("attention_matrix.8", 18_944, "parts/matrix_8.wgsl");
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) const MATRIX_8_OF_8: Kernel = matrix!("attention_matrix.8_of_8", 18_944, "parts/matrix_8_of_8.wgsl");
 
 /// Queries that one workgroup of most kernels serves.
 const TILE: usize = 32;
@@ -170,9 +172,8 @@ fn served(gpu: &Gpu, head_size: usize, in_fours: bool) -> Served {
         #[cfg(not(target_arch = "wasm32"))]
         AttentionKernel::Broadcast if in_fours => served(&BROADCAST, TILE, Grid::Heads),
         #[cfg(not(target_arch = "wasm32"))]
-        AttentionKernel::Matrix if in_fours && head_size == 64 => match (gpu.info().matrix_side, gpu.info().subgroup_size) {
-            (8, 8) => served(&MATRIX_8_OF_8, TILE, Grid::Heads),
-            (8, _) => served(&MATRIX_8, TILE, Grid::Heads),
+        AttentionKernel::Matrix if in_fours && head_size == 64 => match gpu.info().matrix_side {
+            8 => served(&MATRIX_8, TILE, Grid::Heads),
             _ => served(&MATRIX_16, LARGE_TILE, Grid::Heads),
         },
         AttentionKernel::Tile64 | AttentionKernel::Matrix if in_fours && head_size <= 64 && has_memory(gpu) => {

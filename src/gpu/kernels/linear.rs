@@ -153,22 +153,6 @@ pub(crate) static VARIANTS: &[&Variant] = &[
         "parts/matrix_8.wgsl",
         "parts/matrix_tile_small.wgsl"
     ),
-    #[cfg(not(target_arch = "wasm32"))]
-    matrix_variant!(
-        "linear_matrix.8_of_8",
-        [64, 64],
-        16_384,
-        "parts/matrix_8_of_8.wgsl",
-        "parts/matrix_tile_large.wgsl"
-    ),
-    #[cfg(not(target_arch = "wasm32"))]
-    matrix_variant!(
-        "linear_matrix.8_of_8_small",
-        [32, 32],
-        8_192,
-        "parts/matrix_8_of_8.wgsl",
-        "parts/matrix_tile_small.wgsl"
-    ),
 ];
 
 /// The kernel that is meant; weights are kept as f16 where `half`.
@@ -183,14 +167,12 @@ fn variant(kernel: LinearKernel, half: bool, info: &GpuInfo) -> &'static Variant
         (LinearKernel::Tile128 | LinearKernel::F16 | LinearKernel::Matrix | LinearKernel::MatrixSmall, false) => "linear_128",
         (LinearKernel::Tile128, true) => "linear_128.f16",
         (LinearKernel::F16, true) => "linear_f16",
-        (LinearKernel::Matrix, true) => match (info.matrix_side, info.subgroup_size) {
-            (8, 8) => "linear_matrix.8_of_8",
-            (8, _) => "linear_matrix.8",
+        (LinearKernel::Matrix, true) => match info.matrix_side {
+            8 => "linear_matrix.8",
             _ => "linear_matrix.16",
         },
-        (LinearKernel::MatrixSmall, true) => match (info.matrix_side, info.subgroup_size) {
-            (8, 8) => "linear_matrix.8_of_8_small",
-            (8, _) => "linear_matrix.8_small",
+        (LinearKernel::MatrixSmall, true) => match info.matrix_side {
+            8 => "linear_matrix.8_small",
             _ => "linear_matrix.16_small",
         },
         (LinearKernel::Registers, false) => "linear_registers",

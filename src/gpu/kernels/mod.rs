@@ -18,6 +18,9 @@ use super::kernel::{Kernel, wgsl};
 
 /// What the kernels without workgroup memory are made of.
 const PRODUCTS: &str = wgsl!("parts/products.wgsl");
+/// What stands for matrix units where they are imitated.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) const MATRIX_IMITATED: &str = wgsl!("parts/matrix_imitated.wgsl");
 
 /// Every kernel, for tests and tools.
 #[must_use]
@@ -37,8 +40,6 @@ const ONE_OF_A_KIND: &[&Kernel] = &[
     &attention::MATRIX_16,
     #[cfg(not(target_arch = "wasm32"))]
     &attention::MATRIX_8,
-    #[cfg(not(target_arch = "wasm32"))]
-    &attention::MATRIX_8_OF_8,
     &attention_weights::KERNEL,
     &cell_mean::KERNEL,
     &encode_values::KERNEL,
