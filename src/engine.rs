@@ -137,6 +137,8 @@ pub struct ScDiVa {
     /// Those that are not the model's.
     own_heads: BTreeMap<String, Head>,
     n_losses: usize,
+    /// By what the work of a submit is divided, since the device was lost.
+    caution: u32,
     /// Rows of a batch that fit the device's memory, as far as this task knows.
     fitting_rows: usize,
 }
@@ -174,8 +176,8 @@ impl ScDiVa {
                 return Err(Error::argument("open", "precision", problem));
             }
             DeviceChoice::Cpu => (cpu(checkpoint).await?, None),
-            DeviceChoice::Gpu => (gpu(checkpoint, &options, true).await?, None),
-            DeviceChoice::Auto => match gpu(checkpoint.clone(), &options, false).await {
+            DeviceChoice::Gpu => (gpu(checkpoint, &options, true, 1).await?, None),
+            DeviceChoice::Auto => match gpu(checkpoint.clone(), &options, false, 1).await {
                 Ok(loaded) => (loaded, None),
                 Err(e @ (Error::NoDevice(_) | Error::Device { .. } | Error::DeviceLost { .. } | Error::Memory { .. })) => {
                     (cpu(checkpoint).await?, Some(e.to_string()))
@@ -191,6 +193,7 @@ impl ScDiVa {
             loaded,
             own_heads: BTreeMap::new(),
             n_losses: 0,
+            caution: 1,
             fitting_rows: usize::MAX,
         })
     }
@@ -544,6 +547,9 @@ impl Runner for ScDiVa {
     }
 
     async fn recover(&mut self, error: Error) -> Result<()> {
+        if let (Error::Memory { .. }, Loaded::Gpu(model)) = (&error, &mut self.loaded) {
+            model.memory_ran_out();
+        }
         match error {
             Error::DeviceLost { .. } if self.n_losses < MAX_LOSSES => {
                 self.n_losses += 1;
@@ -557,11 +563,22 @@ impl Runner for ScDiVa {
                 self.fitting_rows = self.max_rows() / 2;
                 return Ok(());
             }
-            error => return Err(error),
+            _ => return Err(error),
         }
-        // The same kind of device as before: nothing is swapped silently. What was measured on it is not measured again.
+        let Loaded::Gpu(lost) = &self.loaded else {
+            return Err(error);
+        };
+        let lost = lost.backend().info().clone();
+        // What was measured on it is not measured again. Nor is it given as much work at a time.
         self.options.tuning = self.tuning().cloned().or(self.options.tuning.take());
-        self.loaded = gpu(Checkpoint::open(&self.files)?, &self.options, true).await?;
+        self.caution = self.caution.saturating_mul(4);
+        let again = gpu(Checkpoint::open(&self.files)?, &self.options, lost.software, self.caution).await;
+        // The same device as before, or none: nothing is swapped silently.
+        match again {
+            Ok(Loaded::Gpu(model)) if model.backend().info().adapter == lost.adapter => self.loaded = Loaded::Gpu(model),
+            Ok(_) | Err(Error::NoDevice(_)) => return Err(error),
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 }
@@ -610,15 +627,74 @@ async fn cpu(checkpoint: Checkpoint) -> Result<Loaded> {
     Ok(Loaded::Cpu(Box::new(Model::load(cpu, checkpoint)?)))
 }
 
-async fn gpu(checkpoint: Checkpoint, options: &DeviceOptions, allow_software: bool) -> Result<Loaded> {
+/// A GPU that gave the right answer with each of the kernels that it chose: what is small would be computed by one of them alone.
+async fn proven(mut gpu: Gpu) -> Result<Gpu> {
+    let chosen = gpu.linear_kernels();
+    for (i, kernel) in chosen.into_iter().enumerate() {
+        if !chosen[..i].contains(&kernel) {
+            gpu.set_linear_kernels([kernel; 3]);
+            gpu = self_test::prove(gpu).await?;
+        }
+    }
+    gpu.set_linear_kernels(chosen);
+    Ok(gpu)
+}
+
+async fn gpu(checkpoint: Checkpoint, options: &DeviceOptions, allow_software: bool, caution: u32) -> Result<Loaded> {
     let options = GpuOptions {
         allow_software,
+        caution,
         precision: options.precision,
         tuning: options.tuning.clone(),
         ..GpuOptions::default()
     };
-    let gpu = self_test::prove(Gpu::open(options).await?).await?;
-    let model = Model::load(gpu, checkpoint)?;
+    let model = Model::load(proven(Gpu::open(options).await?).await?, checkpoint)?;
     model.backend().arrived().await?;
     Ok(Loaded::Gpu(Box::new(model)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::LinearKernel;
+
+    fn lost() -> Error {
+        Error::DeviceLost {
+            device: "gpu".to_owned(),
+            reason: "taken away".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_device_is_lost_twice_in_a_task_and_no_more() {
+        let files = self_test::files().expect("files");
+        let mut scdiva = pollster::block_on(ScDiVa::open(files, DeviceChoice::Gpu)).expect("an adapter");
+        let (rows, name) = (scdiva.max_rows(), scdiva.info().device.name);
+        pollster::block_on(scdiva.recover(lost())).expect("the same adapter");
+        assert_eq!((scdiva.max_rows(), scdiva.caution), (rows, 4));
+        pollster::block_on(scdiva.recover(lost())).expect("the same adapter");
+        assert_eq!((scdiva.max_rows(), scdiva.caution), (rows / 2, 16));
+        assert_eq!(scdiva.info().device.name, name);
+        let third = pollster::block_on(scdiva.recover(lost()));
+        assert!(matches!(third, Err(Error::DeviceLost { .. })), "{third:?}");
+        // The next task begins anew.
+        scdiva.begin();
+        pollster::block_on(scdiva.recover(lost())).expect("the same adapter");
+        assert_eq!(scdiva.max_rows(), rows);
+    }
+
+    #[test]
+    fn a_device_that_computes_wrongly_is_refused_whichever_of_its_kernels_does() {
+        for wrong in 0..3 {
+            let mut gpu = pollster::block_on(Gpu::open(GpuOptions::default())).expect("an adapter");
+            let mut kernels = [LinearKernel::Registers, LinearKernel::Tile64, LinearKernel::Tile128];
+            gpu.set_linear_kernels(kernels);
+            gpu = pollster::block_on(proven(gpu)).expect("three kernels that are right");
+            assert_eq!(gpu.linear_kernels(), kernels);
+            kernels[wrong] = LinearKernel::Wrong;
+            gpu.set_linear_kernels(kernels);
+            let refused = pollster::block_on(proven(gpu)).expect_err("a wrong kernel").to_string();
+            assert!(refused.contains("self-test"), "{refused}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 
 use scdiva::cells::{CellMatrix, GeneColumn, SparseRows};
 use scdiva::gpu::Precision;
+use scdiva::model::Want;
+use scdiva::model::self_test::Tokens;
 use scdiva::read::{self, FileSource, Files, OpenOptions};
 use scdiva::tasks::Annotation;
 use scdiva::{DeviceChoice, DeviceOptions, ModelFiles, Result, ScDiVa};
@@ -142,6 +144,24 @@ fn where_a_gpu_has_little_memory_batches_are_smaller_and_the_answers_the_same() 
     scdiva.limit_memory(1 << 30);
     assert_near(&plenty, &annotate_on(&mut scdiva).unwrap(), 1e-5);
     assert_eq!(scdiva.batch_rows(), rows);
+}
+
+/// What is brought to the device only when it is asked for may find no memory, and is brought again when there is some.
+#[test]
+fn a_gene_head_that_found_no_memory_is_brought_again() {
+    let tokens = Tokens::new();
+    let want = Want {
+        gene_logits: true,
+        ..Want::default()
+    };
+    let run = |scdiva: &mut ScDiVa| pollster::block_on(scdiva.forward(&tokens.cells(), want));
+    let wanted = run(&mut open(DeviceChoice::Gpu)).unwrap().gene_logits;
+    let mut scdiva = open(DeviceChoice::Gpu);
+    // Enough for the cells, and not for 9,000 genes.
+    scdiva.limit_memory(3 << 20);
+    assert_eq!(run(&mut scdiva).unwrap_err().code(), "memory");
+    scdiva.limit_memory(1 << 30);
+    assert_eq!(run(&mut scdiva).unwrap().gene_logits, wanted);
 }
 
 /// Labels are the same, and probabilities to within `most`.

@@ -86,6 +86,11 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
+    /// After memory ran out: what is brought only when it is wanted has to be brought again.
+    pub fn memory_ran_out(&mut self) {
+        self.weights.forget_gene_head();
+    }
+
     /// Gives the device back; the weights are dropped.
     pub fn into_backend(self) -> B {
         self.backend

@@ -109,6 +109,11 @@ impl<B: Backend> Weights<B> {
         let weight = b.matrix(v, d, &mut |rows, out| checkpoint.read_rows("gene_head.weight", rows, out))?;
         Ok(self.gene_head.get_or_init(|| weight))
     }
+
+    /// Leaves the gene head to be brought again: where memory ran out, its buffers may not be real.
+    pub(super) fn forget_gene_head(&mut self) {
+        self.gene_head.take();
+    }
 }
 
 /// cos and sin of `position · theta^(−2i/d)` at columns `2i` and `2i + 1`, in f64 because f32 angles of a thousand radians
