@@ -75,7 +75,8 @@ def _check_tables(config: Config, data: Path, folder: Path, reference: yardstick
     lines = [
         "### Studies that were not trained on",
         "",
-        "Accuracy / macro-F1; ECE: expected calibration error.",
+        "Accuracy / macro-F1; ECE: expected calibration error, of probabilities whose temperature was fitted on these studies among"
+        " others.",
         "",
         "| study | cells | scDiVa mini | ECE | " + " | ".join(name for name, *_ in methods) + " |",
         "|---" * (4 + len(methods)) + "|",

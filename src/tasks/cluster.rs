@@ -33,7 +33,7 @@ pub struct Clusters {
 /// The resolution for clusters that are to be smaller than cell types, so that each may vote for one.
 ///
 /// It grows with the number of cells as in `CellTypist`, but starts at 8 and 12 instead of 5 and 10. Measured on seven labelled sets of
-/// 230 to 3,500 cells with the embedded model, five seeds each, accuracy and macro-F1: without votes 0.821, 0.831; at 4 0.842, 0.826;
+/// 230 to 3,500 cells with an earlier embedded model, five seeds each, accuracy and macro-F1: without votes 0.821, 0.831; at 4 0.842, 0.826;
 /// at 5 0.830, 0.813; at 8 0.831, 0.831; at 12 0.831, 0.828; at 30 0.820, 0.828. Larger clusters are right more often and swallow rare types.
 ///
 /// ```
@@ -54,7 +54,7 @@ pub fn over_clustering(n_cells: usize) -> f64 {
 /// Clusters cells by their neighbours: Leiden's modularity of the graph of neighbours, weighted by the share of neighbours that two cells
 /// have in common. Every cell with neighbours gets a cluster. One thread, and the same answer every time.
 ///
-/// Weights by common neighbours rather than UMAP's: on six labelled sets, votes at resolutions 2 to 5 were right for 0.811 to 0.826 of the
+/// Weights by common neighbours rather than UMAP's: on six labelled sets with an earlier embedded model, votes at resolutions 2 to 5 were right for 0.811 to 0.826 of the
 /// cells with them, for 0.807 to 0.816 with the other, for 0.802 without votes.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The nearest cells of every cell, by the Euclidean distance of their embeddings.
 //!
 //! Euclidean, not cosine: the final norm of the model makes all embeddings of a matrix equally long within 1 %, so that the two agree
-//! (the label of most neighbours is the right one for 0.814 of the cells of six labelled sets with either).
+//! (the label of most neighbours is the right one for 0.814 of the cells of six labelled sets with either, by an earlier embedded model).
 
 mod inverted_lists;
 mod on_device;
