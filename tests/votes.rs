@@ -157,9 +157,13 @@ fn no_cells_and_one_cell_have_no_neighbours() {
         for exact_up_to in [0, 100] {
             let options = NeighbourOptions { k: 15, exact_up_to };
             let found = neighbours(values, 2, empty_cells, &options, &mut quietly).unwrap();
-            assert_eq!(found.of(0), (&[][..], &[][..]));
+            assert_eq!((found.of(0), found.n_cells()), ((&[][..], &[][..]), values.len() / 2));
             let clusters = cluster(&found, &ClusterOptions::default(), &mut quietly).unwrap();
             assert_eq!(clusters.n_clusters, 0);
+            // Each keeps its own label.
+            let own = vec![called(0, 0.9); found.n_cells()];
+            let votes = vote(&clusters.of_cell, clusters.n_clusters, &own, &VoteOptions::default()).unwrap();
+            assert!((0..own.len()).all(|cell| votes.of(cell).is_none()));
             umap(values, 2, &found, &UmapOptions::default(), &mut quietly).unwrap();
         }
     }
@@ -209,8 +213,8 @@ fn a_device_finds_the_same_neighbours() {
     check(&gpu, 2_100, 3);
     let cancelled = pollster::block_on(neighbours_on(&gpu, &[0.0; 6], 2, &[], 1, &mut |_| ControlFlow::Break(())));
     assert!(matches!(cancelled, Err(Error::Cancelled)));
-    let none = pollster::block_on(neighbours_on(&gpu, &[0.0; 2], 2, &[], 1, &mut quietly)).unwrap();
-    assert_eq!(none.k, 0);
+    let alone = pollster::block_on(neighbours_on(&gpu, &[0.0; 2], 2, &[], 1, &mut quietly)).unwrap();
+    assert_eq!((alone.of(0), alone.n_cells()), ((&[][..], &[][..]), 1));
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Default for NeighbourOptions {
 /// The nearest cells of every cell, the nearest first, of equally near ones the one with the lower index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbours {
-    /// The most neighbours of a cell: what was asked for, or one less than there are cells.
+    /// The most neighbours of a cell: what was asked for, or one less than there are cells, at least 1.
     pub k: usize,
     /// `[n_cells, k]`: a cell with fewer neighbours has [`Neighbours::NONE`] in the places that are left.
     pub cells: Vec<u32>,
@@ -131,6 +131,11 @@ impl FindNeighbours for OnCpu {
     }
 }
 
+/// The most neighbours of each of these cells. A place for one stands empty where there is only one cell, so that there still is a row for each.
+fn most_neighbours(wanted: usize, ids: &[u32]) -> usize {
+    wanted.min(ids.len().saturating_sub(1)).max(1)
+}
+
 /// Candidates beyond k: scores are f32, and what they confuse is put in order by exact distances.
 const SPARE: usize = 8;
 
@@ -174,10 +179,10 @@ pub fn neighbours(
         return Err(Error::argument("neighbours", "k", "0, wanted at least 1"));
     }
     let n_cells = values.len() / n_cols;
-    let k = options.k.min(ids.len().saturating_sub(1));
+    let k = most_neighbours(options.k, &ids);
     let mut found = Neighbours::none(n_cells, k);
     tell(on_progress, 0, n_cells)?;
-    if k == 0 {
+    if ids.len() < 2 {
         return Ok(found);
     }
     let centre = mean(values, n_cols, &ids);

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 /// Name, what it checks, how.
 type Step = (&'static str, &'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("setup", "system packages, wasm target, npm and Python packages", setup::all),
     ("files", "no committed file over 10 MiB", committed_files),
     ("format", "cargo fmt", format),
     ("lint", "clippy, native", lint),
     ("lint-wasm", "clippy, wasm32", lint_wasm),
     ("cargo", "all Rust tests; GPU tests on lavapipe", rust_tests),
+    ("fuzz", "the fuzz targets compile", fuzz_targets),
     ("swiftshader", "GPU tests once more, on SwiftShader", gpu_tests_on_swiftshader),
     ("docs", "rustdoc", docs),
     ("wasm", "the module, its size, the npm package", wasm::package),
@@ -101,6 +102,19 @@ fn format() -> Result<()> {
 
 fn lint() -> Result<()> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
+}
+
+/// To run them takes a nightly compiler and time without end.
+fn fuzz_targets() -> Result<()> {
+    cargo(&[
+        "check",
+        "--locked",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--target-dir",
+        "target/fuzz",
+    ])
+    .run()
 }
 
 fn lint_wasm() -> Result<()> {

@@ -1,6 +1,6 @@
 //! The same neighbours by a device's products: every pair of cells, in tiles that fit one buffer.
 
-use super::{Neighbours, SPARE, embedded_cells, mean};
+use super::{Neighbours, SPARE, embedded_cells, mean, most_neighbours};
 use crate::backend::{Backend, Epilogue, ReadRows};
 use crate::cpu::nearest::{Candidate, Points};
 use crate::error::{Error, Result};
@@ -29,9 +29,9 @@ pub async fn neighbours_on<B: Backend>(
         return Err(Error::argument("neighbours", "k", "0, wanted at least 1"));
     }
     let n_cells = values.len() / n_cols;
-    let mut found = Neighbours::none(n_cells, k.min(ids.len().saturating_sub(1)));
+    let mut found = Neighbours::none(n_cells, most_neighbours(k, &ids));
     tell(on_progress, 0, n_cells)?;
-    if found.k == 0 {
+    if ids.len() < 2 {
         return Ok(found);
     }
     let centre = mean(values, n_cols, &ids);
