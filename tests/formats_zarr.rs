@@ -288,6 +288,7 @@ fn the_base_of_logarithms_is_what_scanpy_noted() {
         ("log2.h5ad.zip", Some(2.0)),
         ("log2_v2.zarr.zip", Some(2.0)),
         ("log2_v3.zarr.zip", Some(2.0)),
+        ("natural_log.h5ad.zip", Some(std::f64::consts::E)),
         ("zarr_v2.zip", None),
     ] {
         assert_eq!(open(&zip(name), None).unwrap().log_base(), base, "{name}");

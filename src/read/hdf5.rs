@@ -149,6 +149,10 @@ impl Container for File {
         let dataset = match self.object(path)? {
             None => return Ok(None),
             Some(Object::Group(_)) => return Ok(Some(Node::Group)),
+            // Of no elements and no dimensions: how anndata writes `None`.
+            Some(Object::Dataset(dataset)) if dataset.shape().is_empty() && matches!(dataset.num_elements(), Ok(0)) => {
+                return Ok(None);
+            }
             Some(Object::Dataset(dataset)) => Arc::<Dataset>::from(dataset),
         };
         let name = &self.name;
