@@ -87,6 +87,21 @@ fn a_layer_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
+fn counts_of_few_genes_give_way_to_all_genes_on_a_known_scale() {
+    let matrix = open("few_genes_counted.h5ad", None).unwrap();
+    assert_eq!((matrix.matrix(), matrix.n_genes()), ("raw/X", N_GENES));
+    let notes = [
+        "raw/X was read instead of X: it holds log-normalised values",
+        "layers/counts was not read: it has 8 genes, raw/X 20",
+    ];
+    assert_eq!(matrix.notes(), notes);
+    let matrix = open("few_genes_counted_unknown.h5ad", None).unwrap();
+    assert_eq!((matrix.matrix(), matrix.n_genes()), ("X", 8));
+    let note = "raw/X was not read: it has 20 genes instead of 8, but of an unknown scale; choose it as the layer to read it";
+    assert_eq!(matrix.notes(), [note]);
+}
+
+#[test]
 fn records_of_cells_are_columns() {
     let matrix = open("legacy.h5ad", None).unwrap();
     assert_eq!(matrix.cell_columns(), ["score"]);
@@ -292,7 +307,7 @@ fn a_second_reader_finds_the_same_matrix_and_names() {
     names.dedup();
     let wanted = ["age_0.6.h5ad.zip", "columns_0.6.h5ad", "legacy.h5ad", "small_f16.h5ad"];
     assert_eq!(names, wanted, "{not_read:?}");
-    assert_eq!(n_compared, 22, "{not_read:?}");
+    assert_eq!(n_compared, 27, "{not_read:?}");
 }
 
 /// What is not read says how it can be exported.

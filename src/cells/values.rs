@@ -418,12 +418,13 @@ impl Values {
     }
 }
 
-/// Looks at about [`N_SAMPLED_CELLS`] cells. The inner error is about the values, the outer about the file.
-pub(crate) fn sample_kind(matrix: &dyn CellMatrix) -> Result<Result<ValueKind>> {
+/// Looks at about [`N_SAMPLED_CELLS`] cells: what the values are, and whether their scale is known. The inner error is about the values, the outer
+/// about the file.
+pub(crate) fn sample_kind(matrix: &dyn CellMatrix) -> Result<Result<(ValueKind, bool)>> {
     Ok(Sample::take(matrix)?.and_then(|sample| {
         let verdict = sample.verdict(matrix.log_base(), None);
         verdict
-            .map(|values| values.kind)
+            .map(|values| (values.kind, values.kind != ValueKind::LogNormalised || values.target_sum.is_some()))
             .map_err(|(cell, column, problem)| wrong_value(matrix, cell, column, problem))
     }))
 }

@@ -71,7 +71,8 @@ impl Debug for AnnData {
 
 impl AnnData {
     /// Opens a `.h5ad` file. Unless `options` name the layer, counts are preferred: the first of `layers/counts`, `layers/raw_counts`, `raw/X` and
-    /// `X` that holds counts is taken, or else the first that holds values normalised from counts; [`CellMatrix::notes`] say so when it is not `X`.
+    /// `X` that holds counts is taken, or else the first that holds values normalised from counts; but `raw/X`, where its scale is known, when it
+    /// has 1.5 times as many genes as the counts. [`CellMatrix::notes`] say so when it is not `X`.
     ///
     /// # Errors
     /// [`crate::Error::File`] with the path inside the file: cut off or broken, no matrix, no layer of this name, no cells or no genes, sizes
@@ -120,8 +121,13 @@ impl AnnData {
         for candidate in tried {
             let found = with(candidate).and_then(|matrix| Ok((sample_kind(&matrix)?, matrix)));
             match found {
-                Ok((Ok(kind), matrix)) if kind.is_counts() => return Ok(matrix.chosen(kind, passed)),
-                Ok((Ok(kind), matrix)) => {
+                Ok((Ok((kind, _)), matrix)) if kind.is_counts() => {
+                    let raw = candidates
+                        .iter()
+                        .find(|raw| raw.name == "raw/X" && raw.path != matrix.matrix && passed.iter().all(|(name, _)| *name != raw.name));
+                    return Ok(matrix.unless_more_genes(raw, kind, passed, with));
+                }
+                Ok((Ok((kind, _)), matrix)) => {
                     log.get_or_insert((kind, matrix));
                 }
                 Ok((Err(reason), matrix)) => {
@@ -145,6 +151,33 @@ impl AnnData {
                 }
             },
         }
+    }
+
+    /// This matrix of counts, unless `raw` has clearly more genes on a known scale: the counts of few genes do not tell how many a cell has.
+    fn unless_more_genes(
+        self,
+        raw: Option<&Candidate>,
+        kind: ValueKind,
+        mut passed: Vec<(String, String)>,
+        with: impl Fn(&Candidate) -> Result<Self>,
+    ) -> Self {
+        let n_genes = self.n_genes;
+        let raw = raw.and_then(|raw| Some((raw, Table::open(self.file.as_ref(), raw.var).ok()?.index.len())));
+        let Some((raw, n_all)) = raw.filter(|(_, n_all)| 2 * n_all >= 3 * n_genes) else {
+            return self.chosen(kind, passed);
+        };
+        let reason = match with(raw).and_then(|matrix| Ok((sample_kind(&matrix)?, matrix))) {
+            Ok((Ok((kind, true)), matrix)) => {
+                passed.push((self.matrix, format!("it has {n_genes} genes, {} {n_all}", raw.name)));
+                return matrix.chosen(kind, passed);
+            }
+            Ok((Ok(_), _)) => {
+                format!("it has {n_all} genes instead of {n_genes}, but of an unknown scale; choose it as the layer to read it")
+            }
+            Ok((Err(reason), _)) | Err(reason) => reason.to_string(),
+        };
+        passed.push((raw.name.clone(), reason));
+        self.chosen(kind, passed)
     }
 
     /// Says why it is this matrix, and what was passed over.
