@@ -61,7 +61,7 @@ const BY_GENE: Case = Case {
     ..BY_CELL
 };
 
-const SAME: [Case; 24] = [
+const SAME: [Case; 27] = [
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3\na,1.5,0,20,0\nb,0,0,3,4\n",
         ..BY_CELL
@@ -106,6 +106,22 @@ const SAME: [Case; 24] = [
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3,\na,1.5,0,20,0,\nb,0,0,3,4,\n",
         ..BY_CELL
+    },
+    // A delimiter at the end of the rows alone, whatever names the first column.
+    Case {
+        text: "c,GENE0,GENE1,GENE2,GENE3\na,1.5,0,20,0,\nb,0,0,3,4,\n",
+        ..BY_CELL
+    },
+    Case {
+        text: "GENE\ta\tb\nGENE0\t1.5\t0\t\nGENE1\t0\t0\t\nGENE2\t20\t3\t\nGENE3\t0\t4\t\n",
+        ..BY_GENE
+    },
+    // As R writes a frame with a column of names that are not its rows'.
+    Case {
+        text: "gene_name a b\nX0 GENE0 1.5 0\nX1 GENE1 0 0\nX2 GENE2 20 3\nX3 GENE3 0 4\n",
+        notes: &["No cells, but more names of the genes: the columns gene_name."],
+        gene_columns: &["first column", "gene_name"],
+        ..BY_GENE
     },
     Case {
         text: "c;GENE0;GENE1;GENE2;GENE3\na;1,5;0;20,00;0\nb;0;0;3;4\n",
@@ -315,6 +331,12 @@ fn a_table_that_may_mean_two_things_is_refused_with_the_place() {
             "c,GENE0\n\"a\"b,1\n",
             "line 2, column 1: something stands behind a closing quote",
         ),
+        // A header one shorter is R's, but only when it does not name the column of names.
+        (
+            "cell_id,GENE0,GENE1\na,1,2,3\nb,1,2,3\n",
+            "line 2: 4 fields; wanted 3, a name and 2 numbers",
+        ),
+        (",GENE0,GENE1\na,1,2,3\n", "line 2: 4 fields; wanted 3, a name and 2 numbers"),
         ("c,GENE0\na\0,1\n", "line 1: not a text file"),
         ("#a\n#b", "line 2: no header after the lines that begin with #"),
         ("c,type\na,T\n", "table: 1 rows × 0 columns of numbers"),

@@ -60,6 +60,24 @@ const NO_GENES: [&str; 40] = [
     "total",
 ];
 
+/// What a column of names is called, written likewise and without an s at its end.
+const CORNERS: [&str; 14] = [
+    "cell",
+    "cellbarcode",
+    "cellid",
+    "cellname",
+    "barcode",
+    "gene",
+    "geneid",
+    "genename",
+    "genesymbol",
+    "symbol",
+    "index",
+    "id",
+    "name",
+    "unnamed0",
+];
+
 /// The first record of a table.
 #[derive(Debug)]
 pub(super) struct Header {
@@ -124,10 +142,21 @@ pub(super) fn is_known(vocabulary: Option<&Vocabulary>, name: &str) -> bool {
     vocabulary.is_some_and(|vocabulary| vocabulary.count_known([name]) == 1)
 }
 
+/// Whether it heads a column of names, whichever they are.
+pub(super) fn is_corner(name: &str) -> bool {
+    let plain = plain(name);
+    let corner = plain.trim_end_matches('s');
+    CORNERS.contains(&corner)
+}
+
 fn is_no_gene(name: &str) -> bool {
+    NO_GENES.contains(&plain(name).as_str())
+}
+
+/// In lower case, without what is no letter or digit.
+fn plain(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    let plain: String = letters.map(|letter| letter.to_ascii_lowercase()).take(20).collect();
-    NO_GENES.contains(&plain.as_str())
+    letters.map(|letter| letter.to_ascii_lowercase()).take(40).collect()
 }
 
 /// A column beside the counts.
@@ -157,6 +186,8 @@ pub(super) struct Survey {
     pub(super) header: Header,
     /// By how many fields the rows are longer than the header: 1 as R writes it.
     pub(super) shift: usize,
+    /// 1 where a delimiter stands at the end of every row, but not of the header.
+    ends: usize,
     pub(super) n_rows: usize,
     /// Of rows 0, [`STRIDE`], ….
     pub(super) places: Vec<Position>,
@@ -177,6 +208,7 @@ impl Survey {
         let header = Header::read(text, &mut fields, vocabulary)?;
         let mut survey = Self {
             shift: 0,
+            ends: 0,
             n_rows: 0,
             places: Vec::new(),
             counts: 0..0,
@@ -187,6 +219,7 @@ impl Survey {
             header,
         };
         let rows = fields.position();
+        survey.ends = usize::from(survey.rows_end_with_nothing(Fields::new(text, rows, false))?);
         if survey.first_row(text, &mut fields, vocabulary)? {
             survey.each_row(text, Fields::new(text, rows, false), vocabulary)?;
         }
@@ -212,12 +245,31 @@ impl Survey {
         Error::file(&text.name, place, format_args!("{problem}; wanted a number"))
     }
 
+    /// Whether every row has one field more than the header, and nothing in it.
+    fn rows_end_with_nothing(&self, mut fields: Fields<'_>) -> Result<bool> {
+        let mut any = false;
+        loop {
+            let mut empty = true;
+            let record = fields.record(|place, field| {
+                empty &= place.column < self.header.n_fields || field.trim_ascii().is_empty();
+                Ok(ControlFlow::Continue(()))
+            })?;
+            match record {
+                None => return Ok(any),
+                Some(record) if empty && record.n_fields == self.header.n_fields + 1 => any = true,
+                Some(_) => return Ok(false),
+            }
+        }
+    }
+
     /// Finds the columns of counts; `false` when there is no row.
     fn first_row(&mut self, text: &Text, fields: &mut Fields<'_>, vocabulary: Option<&Vocabulary>) -> Result<bool> {
         let (mut row, mut others, mut numbers) = (String::new(), Vec::new(), Numbers::new(self.numbers.may_have_commas));
         let record = fields.record(|place, field| {
             if place.column == 0 {
                 text.name_in(place, field)?.clone_into(&mut row);
+            } else if place.column >= self.header.n_fields && self.ends > 0 {
+                // Nothing stands there.
             } else if let Err(problem) = numbers.see(place, field)
                 && others.len() <= MAX_ANNOTATIONS
             {
@@ -228,10 +280,15 @@ impl Survey {
         let Some(record) = record else {
             return Ok(false);
         };
-        let n_fields = record.n_fields;
+        let n_fields = record.n_fields - self.ends;
         self.shift = usize::from(n_fields == self.header.n_fields + 1);
         if self.shift == 0 && n_fields != self.header.n_fields || self.header.n_fields == 0 {
             return Err(wrong_len(text, record, self.header.n_fields + 1));
+        }
+        // What names the column of names leaves no field for R's row names; above texts it may be a column of its own.
+        let corner = self.header.names(text, 0..1)?.concat();
+        if self.shift > 0 && (corner.is_empty() || is_corner(&corner) && others.first().is_none_or(|(place, ..)| place.column > 1)) {
+            return Err(wrong_len(text, record, self.header.n_fields));
         }
         let by_name: Vec<usize> = self.header.no_genes.iter().map(|field| field + self.shift).collect();
         let is_beside = |column: usize| {
@@ -275,8 +332,9 @@ impl Survey {
         self.filled = vec![0; end - start];
         Ok(true)
     }
+
     fn each_row(&mut self, text: &Text, mut fields: Fields<'_>, vocabulary: Option<&Vocabulary>) -> Result<()> {
-        let n_fields = self.header.n_fields + self.shift;
+        let n_fields = self.header.n_fields + self.shift + self.ends;
         let mut row = String::new();
         loop {
             let position = fields.position();
