@@ -414,7 +414,7 @@ fn tables_with_a_fault_are_refused_with_line_and_column() {
         (
             "GENE0,GENE1,GENE2\n1,2,3\n".to_owned(),
             "line 1, column 1: ",
-            "headed by the gene GENE0",
+            "the table begins with the gene GENE0; wanted a column of cell names",
         ),
         ("%%MatrixMarket matrix\n1 1 1\n".to_owned(), "line 1: ", "Matrix Market file"),
         ("a,b\0\n".to_owned(), "line 1: ", "not a text file"),

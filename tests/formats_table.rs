@@ -331,6 +331,23 @@ fn a_table_that_may_mean_two_things_is_refused_with_the_place() {
             "c,GENE0\n\"a\"b,1\n",
             "line 2, column 1: something stands behind a closing quote",
         ),
+        // Without names of the cells: a known gene heads the first column or begins the first line, or counts are called cells.
+        (
+            "GENE0,GENE1\n1,2\n3,0\n",
+            "line 1, column 1: the table begins with the gene GENE0; wanted a column of cell names before the counts",
+        ),
+        (
+            "OTHER,GENE1\n0,2\n3,0\n0,1\n",
+            "line 1, column 1: the cells are called by numbers, two of them 0; wanted a column of cell names before the counts",
+        ),
+        (
+            "GENE0,1,2\nGENE1,3,4\nGENE2,3,4\n",
+            "line 1, column 1: the table begins with the gene GENE0; wanted a line of cell names before the counts",
+        ),
+        (
+            "OTHER,0,2,0\nGENE1,3,4,5\n",
+            "line 1, column 1: the cells are called by numbers, two of them 0; wanted a line of cell names before the counts",
+        ),
         // A header one shorter is R's, but only when it does not name the column of names.
         (
             "cell_id,GENE0,GENE1\na,1,2,3\nb,1,2,3\n",

@@ -7,7 +7,7 @@ mod turned;
 
 use self::fields::{Fields, Place, Position, Text};
 use self::number::{Numbers, is_missing};
-use self::survey::{Annotation, Header, STRIDE, Survey, is_known};
+use self::survey::{Annotation, Header, STRIDE, Survey, is_corner, is_known};
 use self::turned::Turned;
 use super::{Source, unpacked};
 use crate::cells::{CellColumn, CellMatrix, GeneColumn, SparseRows, Vocabulary, check_rows};
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// No organism has as many genes or peaks; a table with more is none of cells and genes.
 const MAX_GENES: usize = 1 << 22;
+/// Of so many counts of one gene, or of one cell, some are the same.
+const N_CHECKED_NAMES: usize = 100;
 /// Bytes that the names of genes may take.
 const MAX_NAMES_SIZE: usize = 1 << 28;
 
@@ -129,6 +131,7 @@ impl Table {
             cells: Cells::Columns(Turned::new(&[])),
         };
         table.check_genes(turned || table.header.known > 0, vocabulary)?;
+        table.check_cells(turned, vocabulary)?;
         if table.rows.text.n_comments > 0 {
             let n = table.rows.text.n_comments;
             table
@@ -142,7 +145,7 @@ impl Table {
             table.cells = Cells::Columns(Turned::new(&survey.filled));
             table.genes_of_rows(&survey.annotations)?;
         } else {
-            table.genes_of_columns(&survey.annotations, vocabulary)?;
+            table.genes_of_columns(&survey.annotations)?;
         }
         Ok(table)
     }
@@ -168,6 +171,29 @@ impl Table {
         Err(Error::file(&self.rows.text.name, "names of columns and rows", problem))
     }
 
+    /// A table without names for its cells would lose a gene, and call cells by its counts.
+    fn check_cells(&self, in_columns: bool, vocabulary: Option<&Vocabulary>) -> Result<()> {
+        let (text, wanted) = (&self.rows.text, if in_columns { "a line" } else { "a column" });
+        let wrong = |problem: String| {
+            let problem = format!("{problem}; wanted {wanted} of cell names before the counts");
+            Err(Error::file(&text.name, "line 1, column 1", problem))
+        };
+        let corner = self.header.names(text, 0..1)?.concat();
+        if self.shift == 0 && is_known(vocabulary, &corner) && !is_corner(&corner) {
+            return wrong(format!("the table begins with the gene {corner}"));
+        }
+        let names = match in_columns {
+            true => self.headings(0..self.counts.len().min(N_CHECKED_NAMES))?,
+            false => self.rows.texts(0, 0..self.rows.n_rows.min(N_CHECKED_NAMES))?,
+        };
+        let is_number = |name: &String| name.parse::<f64>().is_ok();
+        let twice = (1..names.len()).find(|&i| names[..i].contains(&names[i]));
+        match twice {
+            Some(twice) if names.iter().all(is_number) => wrong(format!("the cells are called by numbers, two of them {}", names[twice])),
+            _ => Ok(()),
+        }
+    }
+
     fn too_many(&self, what: &str) -> Error {
         Error::file(&self.rows.text.name, "names of the genes", what)
     }
@@ -182,16 +208,7 @@ impl Table {
         Ok(())
     }
 
-    fn genes_of_columns(&mut self, annotations: &[Annotation], vocabulary: Option<&Vocabulary>) -> Result<()> {
-        // A table without a column of names would lose its first gene.
-        if self.shift == 0 {
-            let corner = self.header.names(&self.rows.text, 0..1)?;
-            if let Some(corner) = corner.first().filter(|corner| is_known(vocabulary, corner)) {
-                let problem =
-                    format!("the first column is headed by the gene {corner}; wanted a column of cell names before the genes");
-                return Err(Error::file(&self.rows.text.name, "line 1, column 1", problem));
-            }
-        }
+    fn genes_of_columns(&mut self, annotations: &[Annotation]) -> Result<()> {
         self.check_names(self.counts.len(), 0)?;
         self.genes = vec![GeneColumn {
             name: "first line".to_owned(),
