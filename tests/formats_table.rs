@@ -61,7 +61,7 @@ const BY_GENE: Case = Case {
     ..BY_CELL
 };
 
-const SAME: [Case; 27] = [
+const SAME: [Case; 30] = [
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3\na,1.5,0,20,0\nb,0,0,3,4\n",
         ..BY_CELL
@@ -147,6 +147,27 @@ const SAME: [Case; 27] = [
         text: "c,GENE0,GENE1,nCount_RNA,GENE3\na,1.5,0,20,0\nb,0,0,3,4\n",
         notes: &["Read as genes, since they stand between genes: the columns nCount_RNA."],
         ..BY_CELL
+    },
+    // What stands farther out than such a column is none either.
+    Case {
+        text: "c,GENE0,GENE1,GENE2,GENE3,nCount_ADT,mine,RNA_snn_res.0.5,type\na,1.5,0,20,0,7,8,9,T\nb,0,0,3,4,1,1,1,B\n",
+        notes: &["No genes, but what the file says about its cells: the columns nCount_ADT, mine, RNA_snn_res.0.5, type."],
+        cell_columns: &["nCount_ADT", "mine", "RNA_snn_res.0.5", "type"],
+        ..BY_CELL
+    },
+    Case {
+        text: "c,age,total_counts_mt,pct_mito,S_score,GENE0,GENE1,GENE2,GENE3\na,3,2,1,0,1.5,0,20,0\nb,3,2,1,0,0,0,3,4\n",
+        notes: &[
+            "No genes, but what the file says about its cells: the columns age, total_counts_mt, pct_mito, S_score.",
+        ],
+        cell_columns: &["age", "total_counts_mt", "pct_mito", "S_score"],
+        ..BY_CELL
+    },
+    Case {
+        text: "Hugo_Symbol\tEntrez_Gene_Id\twidth\ta\tb\nGENE0\t11\t1\t1.5\t0\nGENE1\t12\t1\t0\t0\n\
+               GENE2\t13\t1\t20\t3\nGENE3\t14\t1\t0\t4\n",
+        notes: &["No cells, and left out: the columns Entrez_Gene_Id, width."],
+        ..BY_GENE
     },
     Case {
         text: "g,a,b\nGENE0,1.5,0\nGENE1,0,0\nGENE2,20,3\nGENE3,0,4\n",

@@ -17,25 +17,7 @@ const MAX_ANNOTATIONS: usize = 1000;
 
 /// Columns of numbers that are no counts of a gene, in lower case and without what is no letter or digit: what Seurat, scanpy and
 /// featureCounts call them.
-const NO_GENES: [&str; 40] = [
-    "ncount",
-    "ncountrna",
-    "nfeature",
-    "nfeaturerna",
-    "percentmt",
-    "percentmito",
-    "percentribo",
-    "pctcountsmt",
-    "pctcountsribo",
-    "ncounts",
-    "ngenes",
-    "ngenesbycounts",
-    "totalcounts",
-    "numi",
-    "ngene",
-    "sizefactor",
-    "sizefactors",
-    "doubletscore",
+const NO_GENES: [&str; 25] = [
     "cluster",
     "clusters",
     "clusterid",
@@ -54,10 +36,26 @@ const NO_GENES: [&str; 40] = [
     "start",
     "end",
     "length",
+    "width",
     "chr",
     "entrezid",
+    "entrezgene",
+    "entrezgeneid",
     "genelength",
     "total",
+];
+/// What others of them begin with.
+const NO_GENES_BEGIN: [&str; 10] = [
+    "ncount",
+    "nfeature",
+    "ngene",
+    "numi",
+    "percent",
+    "pctcounts",
+    "totalcounts",
+    "log1p",
+    "sizefactor",
+    "rnasnnres",
 ];
 
 /// What a column of names is called, written likewise and without an s at its end.
@@ -86,13 +84,15 @@ pub(super) struct Header {
     pub(super) n_fields: usize,
     /// How many of its fields name a gene.
     pub(super) known: usize,
+    /// The first and the last of these.
+    genes: Option<(usize, usize)>,
     /// Fields with a name of [`NO_GENES`].
     pub(super) no_genes: Vec<usize>,
 }
 
 impl Header {
     fn read(text: &Text, fields: &mut Fields<'_>, vocabulary: Option<&Vocabulary>) -> Result<Self> {
-        let (mut places, mut known, mut no_genes) = (Vec::new(), 0, Vec::new());
+        let (mut places, mut known, mut genes, mut no_genes) = (Vec::new(), 0, None, Vec::new());
         let record = fields.record(|place, field| {
             let name = text.name_in(place, field)?;
             if place.column >= MAX_COLUMNS {
@@ -103,7 +103,10 @@ impl Header {
                 places.push(place.position);
             }
             let is_gene = is_known(vocabulary, name);
-            known += usize::from(is_gene);
+            if is_gene {
+                known += 1;
+                genes = Some((genes.map_or(place.column, |(first, _)| first), place.column));
+            }
             if !is_gene && is_no_gene(name) && no_genes.len() < MAX_ANNOTATIONS {
                 no_genes.push(place.column);
             }
@@ -113,6 +116,7 @@ impl Header {
             places,
             n_fields: record.map_or(0, |record| record.n_fields),
             known,
+            genes,
             no_genes,
         })
     }
@@ -150,7 +154,9 @@ pub(super) fn is_corner(name: &str) -> bool {
 }
 
 fn is_no_gene(name: &str) -> bool {
-    NO_GENES.contains(&plain(name).as_str())
+    let plain = plain(name);
+    let begins = |begin: &&str| plain.starts_with(begin);
+    NO_GENES.contains(&plain.as_str()) || NO_GENES_BEGIN.iter().any(begins) || name.starts_with("pct_") || plain.ends_with("score")
 }
 
 /// In lower case, without what is no letter or digit.
@@ -294,11 +300,17 @@ impl Survey {
         let is_beside = |column: usize| {
             by_name.binary_search(&column).is_ok() || others.binary_search_by_key(&column, |(place, ..)| place.column).is_ok()
         };
-        let start = (1..n_fields).find(|&column| !is_beside(column)).unwrap_or(n_fields);
-        let end = (start..n_fields)
-            .rev()
-            .find(|&column| !is_beside(column))
-            .map_or(start, |last| last + 1);
+        // What stands farther out than a column beside the counts is none of these either, as far as no gene that is known stands there.
+        let (first, last) = self.header.genes.map_or_else(
+            || {
+                let first = (1..n_fields).find(|&column| !is_beside(column)).unwrap_or(n_fields);
+                let last = (first..n_fields).rev().find(|&column| !is_beside(column));
+                (first, last.unwrap_or(first))
+            },
+            |(first, last)| (first + self.shift, last + self.shift),
+        );
+        let start = (1..first).rev().find(|&column| is_beside(column)).map_or(1, |column| column + 1);
+        let end = (last + 1..n_fields).find(|&column| is_beside(column)).unwrap_or(n_fields);
         let between = |place: &Place| (start..end).contains(&place.column) || others.len() > MAX_ANNOTATIONS;
         if let Some((place, problem, _)) = others.iter().find(|(place, ..)| between(place)) {
             return Err(self.not_a_number(text, &row, *place, problem));
