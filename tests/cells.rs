@@ -723,6 +723,20 @@ fn cells_without_counts_are_counted() {
     assert!(found[3].is_empty() && report.to_string().contains("2 of the 40 cells"));
 }
 
+/// Peaks beside genes say nothing by their small letters.
+#[test]
+fn names_of_regions_do_not_tell_the_species() {
+    let genes: Vec<String> = (0..30).map(|i| format!("{} GENE{i} ENSG{i:011} 0.5 ", i + 1)).collect();
+    let genes: Vec<&str> = genes.iter().map(String::as_str).collect();
+    let mut columns: Vec<String> = (0..30).map(|i| format!("chr1:{i}00-{i}50")).collect();
+    columns.extend((0..30).map(|i| format!("chr2-{i}00-{i}50")));
+    columns.extend((0..30).map(|i| format!("GENE{i}")));
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let matrix = Memory::new(&[("index", &columns)], &[&[1.0; 90]]);
+    let report = matched(&matrix, &vocabulary(&genes)).unwrap().report;
+    assert_eq!(report.recognition.species.as_deref(), Some("human"));
+}
+
 fn names(list: &NameList) -> (usize, Vec<&str>) {
     (list.n, list.first.iter().map(String::as_str).collect())
 }

@@ -157,9 +157,7 @@ const SAME: [Case; 30] = [
     },
     Case {
         text: "c,age,total_counts_mt,pct_mito,S_score,GENE0,GENE1,GENE2,GENE3\na,3,2,1,0,1.5,0,20,0\nb,3,2,1,0,0,0,3,4\n",
-        notes: &[
-            "No genes, but what the file says about its cells: the columns age, total_counts_mt, pct_mito, S_score.",
-        ],
+        notes: &["No genes, but what the file says about its cells: the columns age, total_counts_mt, pct_mito, S_score."],
         cell_columns: &["age", "total_counts_mt", "pct_mito", "S_score"],
         ..BY_CELL
     },

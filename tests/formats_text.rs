@@ -74,7 +74,7 @@ fn assert_counts(matrix: &dyn CellMatrix) {
             assert_eq!(found, expected, "cell {cell}");
         }
     }
-    let notes = ["1 features of the kind Antibody Capture were left out; only Gene Expression is read."];
+    let notes = ["features that are not genes were left out: 1 of type Antibody Capture"];
     assert_eq!(matrix.notes(), notes);
     assert!(matrix.read_rows(99..101).is_err());
 }
@@ -140,6 +140,16 @@ fn a_broken_triplet_names_file_and_line() {
     assert_refused(
         mtx(&|text| text.replacen("\n1 1 1\n", "\n1 1 many\n", 1)),
         "matrix.mtx: line 4: `1 1 many`; wanted row, column and value",
+    );
+    // Kinds of which there are too many are no kinds.
+    let mut kinds = triplet(false, false);
+    kinds[1].1 = (0..8)
+        .fold(String::new(), |text, i| text + &format!("x{i}\tX\tKind {i}\n"))
+        .into_bytes();
+    assert_refused(
+        kinds,
+        "features.tsv: features: no features of the type Gene Expression; it has 1 of type Kind 0, 1 of type Kind 1, 1 of type Kind 2, \
+         1 of type Kind 3, 1 of type Kind 4, 3 of others",
     );
     let mut missing = triplet(false, false);
     missing.remove(0);

@@ -139,16 +139,22 @@ fn by(columns: &[GeneColumn], says: impl Fn(&str) -> Option<(&'static str, Strin
     })
 }
 
+/// Whether it is a place in a genome, as peaks are called: `chr1:100-200`, `chr1-100-200`.
+fn is_region(name: &str) -> bool {
+    name.starts_with("chr") && name.contains([':', '-'])
+}
+
 /// By the letters of symbols: CD3D in human, Cd3d in mouse and rat, cd3d in fish and frog.
 fn by_letters(names: &[String]) -> Option<Recognition> {
     let is_symbol = |name: &&str| {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-._@:/()".contains(c);
         (2..=20).contains(&name.len())
+            && !is_region(name)
             && name.chars().all(is_part)
             && name.contains(|c: char| c.is_ascii_alphabetic())
             && id_species(name).is_none()
     };
-    let n_names = names.iter().filter(|name| !name.is_empty()).count();
+    let n_names = names.iter().filter(|name| !name.is_empty() && !is_region(name)).count();
     let symbols: HashSet<&str> = names.iter().map(String::as_str).filter(is_symbol).collect();
     // A column of kinds or chromosomes says few things many times.
     if symbols.len() < MIN_SYMBOLS || 2 * symbols.len() < n_names {

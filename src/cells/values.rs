@@ -424,7 +424,12 @@ pub(crate) fn sample_kind(matrix: &dyn CellMatrix) -> Result<Result<(ValueKind, 
     Ok(Sample::take(matrix)?.and_then(|sample| {
         let verdict = sample.verdict(matrix.log_base(), None);
         verdict
-            .map(|values| (values.kind, values.kind != ValueKind::LogNormalised || values.target_sum.is_some()))
+            .map(|values| {
+                (
+                    values.kind,
+                    values.kind != ValueKind::LogNormalised || values.target_sum.is_some(),
+                )
+            })
             .map_err(|(cell, column, problem)| wrong_value(matrix, cell, column, problem))
     }))
 }

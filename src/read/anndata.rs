@@ -3,6 +3,7 @@
 
 use super::column::Column;
 use super::container::{Array, Container, Kind, Node, Numbers};
+use super::features::{OtherKinds, genes_among, of_genes, rows_of_genes};
 use super::sparse::{Sparse, Turned};
 use super::{OpenOptions, Source, hdf5};
 use crate::cells::{CellColumn, CellEmbedding, CellMatrix, GeneColumn, SparseRows, ValueKind, check_rows, sample_kind};
@@ -30,6 +31,9 @@ pub struct AnnData {
     obs: Table,
     embeddings: Vec<String>,
     gene_columns: Vec<GeneColumn>,
+    /// The gene of each feature, where not all features are genes.
+    gene_of: Option<Vec<Option<u32>>>,
+    n_features: usize,
     n_genes: usize,
 }
 
@@ -122,9 +126,9 @@ impl AnnData {
             let found = with(candidate).and_then(|matrix| Ok((sample_kind(&matrix)?, matrix)));
             match found {
                 Ok((Ok((kind, _)), matrix)) if kind.is_counts() => {
-                    let raw = candidates
-                        .iter()
-                        .find(|raw| raw.name == "raw/X" && raw.path != matrix.matrix && passed.iter().all(|(name, _)| *name != raw.name));
+                    let raw = candidates.iter().find(|raw| {
+                        raw.name == "raw/X" && raw.path != matrix.matrix && passed.iter().all(|(name, _)| *name != raw.name)
+                    });
                     return Ok(matrix.unless_more_genes(raw, kind, passed, with));
                 }
                 Ok((Ok((kind, _)), matrix)) => {
@@ -168,7 +172,10 @@ impl AnnData {
         };
         let reason = match with(raw).and_then(|matrix| Ok((sample_kind(&matrix)?, matrix))) {
             Ok((Ok((kind, true)), matrix)) => {
-                passed.push((self.matrix, format!("it has {n_genes} genes, {} {n_all}", raw.name)));
+                passed.push((
+                    self.matrix,
+                    format!("it has {n_genes} genes, {} {}", raw.name, matrix.n_genes),
+                ));
                 return matrix.chosen(kind, passed);
             }
             Ok((Ok(_), _)) => {
@@ -203,9 +210,17 @@ impl AnnData {
     }
 
     fn with_matrix(file: Arc<dyn Container>, candidate: &Candidate, obs: Table) -> Result<Self> {
-        let gene_columns = gene_columns(file.as_ref(), candidate.var)?;
-        let n_genes = gene_columns.first().map_or(0, |index| index.genes.len());
-        let rows = open_matrix(file.as_ref(), &candidate.path, obs.index.len(), (candidate.var, n_genes))?;
+        let mut gene_columns = gene_columns(file.as_ref(), candidate.var)?;
+        let n_features = gene_columns.first().map_or(0, |index| index.genes.len());
+        let rows = open_matrix(file.as_ref(), &candidate.path, obs.index.len(), (candidate.var, n_features))?;
+        let mut others = OtherKinds::default();
+        let kinds = gene_columns
+            .iter()
+            .find(|column| ["feature_types", "feature_type"].contains(&column.name.as_str()));
+        let gene_of = kinds.and_then(|kinds| genes_among(&kinds.genes, &mut others));
+        for column in &mut gene_columns {
+            column.genes = of_genes(std::mem::take(&mut column.genes), gene_of.as_deref());
+        }
         Ok(Self {
             embeddings: embeddings(file.as_ref(), obs.index.len())?,
             log_base: log_base(file.as_ref())?,
@@ -213,11 +228,13 @@ impl AnnData {
             file,
             matrix: candidate.path.clone(),
             matrices: Vec::new(),
-            notes: Vec::new(),
+            notes: gene_of.as_ref().and_then(|_| others.note()).into_iter().collect(),
             rows,
             obs,
+            n_genes: gene_columns.first().map_or(0, |index| index.genes.len()),
             gene_columns,
-            n_genes,
+            gene_of,
+            n_features,
         })
     }
 }
@@ -266,11 +283,12 @@ impl CellMatrix for AnnData {
 
     fn read_rows(&self, cells: Range<usize>) -> Result<SparseRows> {
         check_rows(&cells, self.n_cells())?;
-        match &self.rows {
+        let rows = match &self.rows {
             Rows::Csr(sparse) => sparse.rows(cells),
-            Rows::Dense(array) => read_dense(array.as_ref(), cells, self.n_genes),
+            Rows::Dense(array) => read_dense(array.as_ref(), cells, self.n_features),
             Rows::Csc(turned) => turned.rows(cells),
-        }
+        };
+        Ok(rows_of_genes(rows?, self.gene_of.as_deref()))
     }
 
     fn cell_columns(&self) -> &[String] {

@@ -5,6 +5,7 @@ mod blocks;
 mod column;
 mod container;
 mod cursor;
+mod features;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod filters;

@@ -1,5 +1,6 @@
 //! The three files of 10x Genomics: `matrix.mtx`, `features.tsv` or `genes.tsv`, `barcodes.tsv`; plain or gzip-compressed.
 
+use super::features::OtherKinds;
 use super::{Source, unpacked};
 use crate::cells::{CellMatrix, GeneColumn, SparseRows, check_rows};
 use crate::error::{Error, Result};
@@ -356,7 +357,7 @@ struct Features {
 
 fn features((name, source): &Named) -> Result<Features> {
     let mut features = Features::default();
-    let mut others: Vec<(String, usize)> = Vec::new();
+    let mut others = OtherKinds::default();
     let mut lines = Lines::new(name, source.as_ref(), 0, 0);
     while let Some(line) = lines.next()? {
         let Ok(line) = std::str::from_utf8(line).map(str::to_owned) else {
@@ -371,13 +372,8 @@ fn features((name, source): &Named) -> Result<Features> {
         let mut fields = line.split('\t').map(|field| field.trim_matches('"'));
         let id = fields.next().unwrap_or_default();
         let symbol = fields.next();
-        let kind = fields.next().filter(|kind| !kind.is_empty());
-        if let Some(kind) = kind.filter(|kind| *kind != "Gene Expression") {
+        if !others.is_gene(fields.next().unwrap_or_default()) {
             features.columns.push(None);
-            match others.iter_mut().find(|(other, _)| other == kind) {
-                Some((_, n)) => *n += 1,
-                None => others.push((kind.to_owned(), 1)),
-            }
             continue;
         }
         let column = u32::try_from(features.ids.len()).map_err(|_| lines.error("too many features"))?;
@@ -385,15 +381,14 @@ fn features((name, source): &Named) -> Result<Features> {
         features.ids.push(id.to_owned());
         features.symbols.push(symbol.unwrap_or(id).to_owned());
     }
+    features.notes.extend(others.note());
     if features.ids.is_empty() {
-        let kinds: Vec<&str> = others.iter().map(|(kind, _)| kind.as_str()).collect();
-        let problem = format!("no features of the kind Gene Expression; it has: {}", kinds.join(", "));
+        let problem = if features.notes.is_empty() {
+            "no features".to_owned()
+        } else {
+            others.no_genes()
+        };
         return Err(Error::file(name, "features", problem));
-    }
-    for (kind, n) in others {
-        features.notes.push(format!(
-            "{n} features of the kind {kind} were left out; only Gene Expression is read."
-        ));
     }
     Ok(features)
 }

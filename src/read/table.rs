@@ -189,7 +189,9 @@ impl Table {
         let is_number = |name: &String| name.parse::<f64>().is_ok();
         let twice = (1..names.len()).find(|&i| names[..i].contains(&names[i]));
         match twice {
-            Some(twice) if names.iter().all(is_number) => wrong(format!("the cells are called by numbers, two of them {}", names[twice])),
+            Some(twice) if names.iter().all(is_number) => {
+                wrong(format!("the cells are called by numbers, two of them {}", names[twice]))
+            }
             _ => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 use super::OpenOptions;
 use super::column::Column;
 use super::container::{Array, Container, Kind};
+use super::features::{OtherKinds, genes_among, of_genes, rows_of_genes};
 use crate::cells::{CellMatrix, GeneColumn, SparseRows, check_rows};
 use crate::error::Result;
 use std::fmt::{self, Debug, Formatter};
@@ -11,7 +12,6 @@ use std::sync::Arc;
 
 /// No organism has as many genes or peaks; what declares more is broken.
 const MAX_FEATURES: usize = 1 << 22;
-const EXPRESSION: &str = "Gene Expression";
 
 /// A 10x matrix file. Only the features of type `Gene Expression` are genes; [`CellMatrix::notes`] count the others. Names and rows are read by
 /// range, so an unfiltered matrix of millions of barcodes costs nothing to open.
@@ -114,19 +114,16 @@ impl TenxH5 {
             }
             None => Vec::new(),
         };
-        let (gene_of, notes) = genes_among(&types);
-        let keep = |texts: Vec<String>| match &gene_of {
-            Some(gene_of) => texts
-                .into_iter()
-                .zip(gene_of)
-                .filter_map(|(text, gene)| gene.map(|_| text))
-                .collect(),
-            None => texts,
-        };
+        let mut others = OtherKinds::default();
+        let gene_of = genes_among(&types, &mut others);
+        let notes: Vec<String> = others.note().into_iter().collect();
+        if gene_of.is_none() && !notes.is_empty() {
+            return Err(file.wrong(format_args!("{group}/features"), others.no_genes()));
+        }
         let gene_column = |name: &str, column: &Column| -> Result<GeneColumn> {
             Ok(GeneColumn {
                 name: name.to_owned(),
-                genes: keep(column.texts(0..n_features)?),
+                genes: of_genes(column.texts(0..n_features)?, gene_of.as_deref()),
             })
         };
         let gene_columns = vec![gene_column("id", &ids)?, gene_column("name", &names)?];
@@ -201,32 +198,6 @@ impl TenxH5 {
     }
 }
 
-/// Which gene each feature is, where not all are genes, and what the user should know of it.
-fn genes_among(types: &[String]) -> (Option<Vec<Option<u32>>>, Vec<String>) {
-    let mut others: Vec<(&str, usize)> = Vec::new();
-    let mut n_genes = 0;
-    let gene_of = types.iter().map(|kind| {
-        if kind == EXPRESSION {
-            n_genes += 1;
-            return Some(n_genes - 1);
-        }
-        match others.iter_mut().find(|(other, _)| other == kind) {
-            Some((_, n)) => *n += 1,
-            None => others.push((kind, 1)),
-        }
-        None
-    });
-    let gene_of: Vec<Option<u32>> = gene_of.collect();
-    if others.is_empty() {
-        return (None, Vec::new());
-    }
-    let list: Vec<String> = others.iter().map(|(kind, n)| format!("{n} of type {kind}")).collect();
-    (
-        Some(gene_of),
-        vec![format!("features that are not genes were left out: {}", list.join(", "))],
-    )
-}
-
 impl CellMatrix for TenxH5 {
     fn file(&self) -> &str {
         self.file.name()
@@ -287,17 +258,11 @@ impl CellMatrix for TenxH5 {
                     let problem = format!("index {feature} at {}; there are {} features", start + place, self.n_features);
                     return Err(self.indices.wrong(&problem));
                 };
-                let gene = match &self.gene_of {
-                    Some(gene_of) => gene_of[feature as usize],
-                    None => Some(feature),
-                };
-                if let Some(gene) = gene {
-                    rows.genes.push(gene);
-                    rows.values.push(values[place]);
-                }
+                rows.genes.push(feature);
+                rows.values.push(values[place]);
             }
             rows.offsets.push(rows.genes.len());
         }
-        Ok(rows)
+        Ok(rows_of_genes(rows, self.gene_of.as_deref()))
     }
 }

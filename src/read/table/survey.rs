@@ -156,7 +156,10 @@ pub(super) fn is_corner(name: &str) -> bool {
 fn is_no_gene(name: &str) -> bool {
     let plain = plain(name);
     let begins = |begin: &&str| plain.starts_with(begin);
-    NO_GENES.contains(&plain.as_str()) || NO_GENES_BEGIN.iter().any(begins) || name.starts_with("pct_") || plain.ends_with("score")
+    NO_GENES.contains(&plain.as_str())
+        || NO_GENES_BEGIN.iter().any(begins)
+        || name.starts_with("pct_")
+        || plain.ends_with("score")
 }
 
 /// In lower case, without what is no letter or digit.
@@ -293,7 +296,9 @@ impl Survey {
         }
         // What names the column of names leaves no field for R's row names; above texts it may be a column of its own.
         let corner = self.header.names(text, 0..1)?.concat();
-        if self.shift > 0 && (corner.is_empty() || is_corner(&corner) && others.first().is_none_or(|(place, ..)| place.column > 1)) {
+        if self.shift > 0
+            && (corner.is_empty() || is_corner(&corner) && others.first().is_none_or(|(place, ..)| place.column > 1))
+        {
             return Err(wrong_len(text, record, self.header.n_fields));
         }
         let by_name: Vec<usize> = self.header.no_genes.iter().map(|field| field + self.shift).collect();
@@ -309,7 +314,10 @@ impl Survey {
             },
             |(first, last)| (first + self.shift, last + self.shift),
         );
-        let start = (1..first).rev().find(|&column| is_beside(column)).map_or(1, |column| column + 1);
+        let start = (1..first)
+            .rev()
+            .find(|&column| is_beside(column))
+            .map_or(1, |column| column + 1);
         let end = (last + 1..n_fields).find(|&column| is_beside(column)).unwrap_or(n_fields);
         let between = |place: &Place| (start..end).contains(&place.column) || others.len() > MAX_ANNOTATIONS;
         if let Some((place, problem, _)) = others.iter().find(|(place, ..)| between(place)) {
