@@ -212,6 +212,25 @@ fn columns_and_embeddings_of_every_age_are_what_python_wrote() {
 }
 
 #[test]
+fn numbers_that_are_names_keep_their_digits() {
+    let matrix = open("numbered.h5ad", None).unwrap();
+    assert_eq!(
+        matrix.cell_names(0..2).unwrap(),
+        ["1152921504606846976", "1152921504606846977"]
+    );
+    for (name, wanted) in [
+        ("half", ["0.1", "0.25"]),
+        ("double", ["0.1", "0.25"]),
+        ("good", ["False", "True"]),
+    ] {
+        let Some(CellColumn::Categories { names, .. }) = matrix.cell_column(name).unwrap() else {
+            panic!("{name} are categories");
+        };
+        assert_eq!(names, wanted, "{name}");
+    }
+}
+
+#[test]
 fn loom_files_give_rows_of_cells() {
     let matrix = open("counts.loom", None).unwrap();
     assert_eq!(
@@ -314,12 +333,18 @@ fn a_second_reader_finds_the_same_matrix_and_names() {
             }
         }
     }
-    // obs as records; f16; chunks as HDF5 2.0 writes them when asked for its latest layout.
+    // Numbers as names; obs as records; f16; chunks as HDF5 2.0 writes them when asked for its latest layout.
     let is_latest = |name: &str| name.ends_with("_gzip.h5ad") && name.starts_with("small") || name == "filters.h5ad";
     let others: Vec<_> = not_read.iter().filter(|(name, _)| !is_latest(name)).collect();
     let mut names: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
     names.dedup();
-    let wanted = ["age_0.6.h5ad.zip", "columns_0.6.h5ad", "legacy.h5ad", "small_f16.h5ad"];
+    let wanted = [
+        "age_0.6.h5ad.zip",
+        "columns_0.6.h5ad",
+        "legacy.h5ad",
+        "numbered.h5ad",
+        "small_f16.h5ad",
+    ];
     assert_eq!(names, wanted, "{not_read:?}");
     assert_eq!(n_compared, 27, "{not_read:?}");
 }

@@ -118,7 +118,16 @@ impl Column {
                     .map(|(text, missing)| if missing == 0.0 { text } else { String::new() })
                     .collect())
             }
-            Values::Number(_) | Values::Truth(_) => Ok(self.numbers(range)?.iter().map(f64::to_string).collect()),
+            Values::Truth(array) => {
+                let name = |&truth: &i64| if truth == 0 { "False" } else { "True" }.to_owned();
+                Ok(array.indices(range)?.iter().map(name).collect())
+            }
+            // Each as what it is in the file: f64 cannot tell large whole numbers apart, and has more digits than f32.
+            Values::Number(array) if array.gives(Kind::Index) => Ok(array.indices(range)?.iter().map(i64::to_string).collect()),
+            Values::Number(array) if matches!(array.element(), Element::Number(float) if float.size < 8) => {
+                Ok(array.values(range)?.iter().map(f32::to_string).collect())
+            }
+            Values::Number(array) => Ok(array.doubles(range)?.iter().map(f64::to_string).collect()),
         }
     }
 
