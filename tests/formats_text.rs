@@ -93,6 +93,15 @@ fn a_triplet_reads_the_same_in_every_order_and_wrapping() {
     }
 }
 
+/// As scipy writes counts that have no sign.
+#[test]
+fn unsigned_integers_are_integers() {
+    let mut files = triplet(false, false);
+    let text = String::from_utf8(files[2].1.clone()).unwrap();
+    files[2].1 = text.replace(" integer ", " unsigned-integer ").into_bytes();
+    assert_counts(open(files).unwrap().as_ref());
+}
+
 #[test]
 fn a_folder_and_one_file_of_it_open_the_triplet() {
     let folder = tempfile::tempdir().unwrap();

@@ -403,7 +403,7 @@ fn head((name, source): &Named) -> Result<([u64; 3], (u64, u64))> {
             "%%matrixmarket",
             "matrix",
             "coordinate",
-            "integer" | "real" | "double",
+            "integer" | "unsigned-integer" | "real" | "double",
             "general",
         ] => None,
         ["%%matrixmarket", "matrix", "coordinate", "pattern", ..] => Some("a pattern, which has no counts"),
