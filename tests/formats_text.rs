@@ -116,6 +116,29 @@ fn a_folder_and_one_file_of_it_open_the_triplet() {
     }
 }
 
+/// Two samples in one folder, with features of their own or one file for both.
+#[test]
+fn the_parts_of_a_matrix_are_those_whose_names_begin_most_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let [barcodes, features, matrix] = &triplet(false, false)[..] else {
+        panic!("three files")
+    };
+    for sample in ["S1", "S10"] {
+        write(&format!("{sample}_barcodes.tsv"), &barcodes.1);
+        write(&format!("{sample}_matrix.mtx"), &matrix.1);
+    }
+    write("features.tsv", &features.1);
+    let open = |sample: &str| {
+        let path = folder.path().join(format!("{sample}_matrix.mtx"));
+        read::open(&Files::from_path(&path).unwrap(), &OpenOptions::default(), None)
+    };
+    assert_counts(open("S1").unwrap().as_ref());
+    write("S1_features.tsv", b"ENSG1\tX\tGene Expression\n");
+    assert!(open("S1").is_err());
+    assert_counts(open("S10").unwrap().as_ref());
+}
+
 fn assert_refused(files: Vec<(String, Vec<u8>)>, expected: &str) {
     let error = open(files).map(|_| ()).unwrap_err().to_string();
     assert_eq!(error, expected);

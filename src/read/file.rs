@@ -89,12 +89,11 @@ impl Files {
             files.retain(|file| {
                 file == own || part(file).is_some_and(|(other, part)| part != Part::Entries && prefix.starts_with(other))
             });
-            // Beside `a_matrix.mtx` stand `a_barcodes.tsv` and perhaps one without `a_`, which is another's.
-            if files
-                .iter()
-                .any(|file| part(file).is_some_and(|(other, part)| part != Part::Entries && other == prefix))
-            {
-                files.retain(|file| part(file).is_some_and(|(other, _)| other == prefix));
+            // Of each part the one whose name begins most alike: `a_features.tsv`, or one without `a_` that several share.
+            for wanted in [Part::Features, Part::Barcodes] {
+                let all = files.iter().filter_map(|file| part(file));
+                let longest = all.filter(|(_, part)| *part == wanted).map(|(other, _)| other.len()).max();
+                files.retain(|file| part(file).is_none_or(|(other, part)| part != wanted || Some(other.len()) == longest));
             }
             return Self::some(&name, folder, &files);
         }
