@@ -139,6 +139,34 @@ fn the_parts_of_a_matrix_are_those_whose_names_begin_most_alike() {
     assert_counts(open("S10").unwrap().as_ref());
 }
 
+/// In capitals, as kallisto writes them, and beside texts that are something else.
+#[test]
+fn the_parts_of_a_matrix_are_known_by_other_names_too() {
+    for names in [
+        ["Barcodes.TSV", "S1_Genes.tsv", "MATRIX.mtx"],
+        ["cells_x_genes.barcodes.txt", "cells_x_genes.genes.txt", "cells_x_genes.mtx"],
+        ["out/counts.barcodes.tsv", "out/counts_features.tsv", "out/counts.mtx"],
+    ] {
+        let mut files: Vec<_> = triplet(false, false)
+            .into_iter()
+            .zip(names)
+            .map(|((_, bytes), name)| (name.to_owned(), bytes))
+            .collect();
+        files.push(("metadata.csv".to_owned(), b"a,b\nc,1\n".to_vec()));
+        files.push(("cells_x_genes.genes.names.txt".to_owned(), b"A\n".to_vec()));
+        assert_counts(open(files).unwrap().as_ref());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let endings = [".barcodes.txt", ".genes.txt", ".mtx"];
+    for ((_, bytes), end) in triplet(false, false).into_iter().zip(endings) {
+        std::fs::write(folder.path().join(format!("cells_x_genes{end}")), bytes).unwrap();
+    }
+    for path in [folder.path().to_owned(), folder.path().join("cells_x_genes.mtx")] {
+        let matrix = read::open(&Files::from_path(&path).unwrap(), &OpenOptions::default(), None).unwrap();
+        assert_counts(matrix.as_ref());
+    }
+}
+
 fn assert_refused(files: Vec<(String, Vec<u8>)>, expected: &str) {
     let error = open(files).map(|_| ()).unwrap_err().to_string();
     assert_eq!(error, expected);

@@ -87,7 +87,7 @@ impl Files {
                 .unwrap_or(Path::new("."));
             let mut files = names_in(folder, &[String::new()])?;
             files.retain(|file| {
-                file == own || part(file).is_some_and(|(other, part)| part != Part::Entries && prefix.starts_with(other))
+                file == own || part(file).is_some_and(|(other, part)| part != Part::Entries && is_alike(prefix, other))
             });
             // Of each part the one whose name begins most alike: `a_features.tsv`, or one without `a_` that several share.
             for wanted in [Part::Features, Part::Barcodes] {
@@ -145,6 +145,12 @@ impl Files {
         };
         Ok(Self::many(name, files.iter().map(open).collect::<Result<_>>()?))
     }
+}
+
+/// Whether `other` is a beginning that the files of the matrix that begins with `prefix` may have.
+fn is_alike(prefix: &str, other: &str) -> bool {
+    let rest = prefix.strip_prefix(other);
+    rest.is_some_and(|rest| other.is_empty() || rest.is_empty() || rest.starts_with(['_', '.', '-']))
 }
 
 /// Adds every file of a folder, as deep as `depth` folders; `start` stands before their names.

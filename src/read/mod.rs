@@ -209,18 +209,33 @@ enum Part {
     Barcodes,
 }
 
-/// A file of a 10x matrix, by its name: what stands before, and what it is.
+/// A file of a 10x matrix, by its name in whatever case: what stands before, and what it is. kallisto's end with `.txt`.
 fn part(name: &str) -> Option<(&str, Part)> {
-    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    let lower = name.to_ascii_lowercase();
+    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
     [
         ("matrix.mtx", Part::Entries),
         (".mtx", Part::Entries),
         ("features.tsv", Part::Features),
         ("genes.tsv", Part::Features),
+        (".genes.txt", Part::Features),
         ("barcodes.tsv", Part::Barcodes),
+        (".barcodes.txt", Part::Barcodes),
     ]
     .into_iter()
-    .find_map(|(end, part)| Some((plain.strip_suffix(end)?, part)))
+    .find_map(|(end, part)| {
+        Some((
+            name.get(..plain.strip_suffix(end)?.len())?.trim_end_matches(['_', '.', '-']),
+            part,
+        ))
+    })
+}
+
+/// Whether a file is a text by its name.
+fn is_text(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
+    [".csv", ".tsv", ".txt"].into_iter().any(|end| plain.ends_with(end))
 }
 
 /// Whether a file of a folder or archive may be a matrix or a part of one, by its name.
@@ -228,9 +243,9 @@ fn may_be_matrix(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let own = lower.rsplit('/').next().unwrap_or_default();
     let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
-    let ends = [".mtx", ".h5ad", ".h5", ".loom", ".csv", ".tsv", ".txt"];
+    let ends = [".mtx", ".h5ad", ".h5", ".loom"];
     // macOS leaves `._name` beside a file that it packs.
-    !own.starts_with('.') && ends.into_iter().any(|end| plain.ends_with(end))
+    !own.starts_with('.') && (is_text(name) || ends.into_iter().any(|end| plain.ends_with(end)))
 }
 
 /// Opens the one matrix that several files hold.
@@ -246,11 +261,10 @@ fn open_several(
             .filter(move |((_, part), _)| *part == wanted)
             .map(|((prefix, _), file)| (prefix, file))
     };
-    let others: Vec<_> = files
-        .iter()
-        .filter(|(name, _)| part(name).is_none() && may_be_matrix(name))
-        .collect();
     let entries: Vec<_> = of(Part::Entries).collect();
+    // Texts beside a `.mtx` are what else is known.
+    let is_other = |name: &str| part(name).is_none() && may_be_matrix(name) && (entries.is_empty() || !is_text(name));
+    let others: Vec<_> = files.iter().filter(|(name, _)| is_other(name)).collect();
     let stores = zarr::roots(files);
     let names = || {
         let names = entries.iter().map(|(_, file)| file.0.as_str());
@@ -275,7 +289,9 @@ fn open_several(
                     several => several.iter().find(|(other, _)| *other == prefix).map(|(_, file)| *file),
                 };
                 found.cloned().ok_or_else(|| {
-                    let problem = format!("no {what} beside it; wanted {prefix}{what}, or the folder or .zip of all three files");
+                    let between = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "_" };
+                    let problem =
+                        format!("no {what} beside it; wanted {prefix}{between}{what}, or the folder or .zip of all three files");
                     Error::file(&entries.0, "10x matrix", problem)
                 })
             };
