@@ -110,9 +110,18 @@ fn a_folder_and_one_file_of_it_open_the_triplet() {
     for (name, bytes) in triplet(false, false) {
         std::fs::write(inner.join(name + ".gz"), gzip(&bytes)).unwrap();
     }
-    for path in [folder.path().to_owned(), inner.clone(), inner.join("matrix.mtx.gz")] {
-        let matrix = read::open(&Files::from_path(&path).unwrap(), &OpenOptions::default(), None).unwrap();
+    let paths = [folder.path().to_owned(), inner.clone(), inner.join("matrix.mtx.gz")];
+    for path in &paths {
+        let matrix = read::open(&Files::from_path(path).unwrap(), &OpenOptions::default(), None).unwrap();
         assert_counts(matrix.as_ref());
+    }
+    // Whichever was given, errors name a file that can be found.
+    let broken = inner.join("features.tsv.gz");
+    std::fs::write(&broken, gzip(b"\xff\n")).unwrap();
+    for path in &paths {
+        let error = read::open(&Files::from_path(path).unwrap(), &OpenOptions::default(), None).map(|_| ());
+        let wanted = format!("{}: line 1: a name that is not UTF-8", broken.display());
+        assert_eq!(error.unwrap_err().to_string(), wanted);
     }
 }
 
@@ -181,25 +190,25 @@ fn a_broken_triplet_names_file_and_line() {
     };
     assert_refused(
         mtx(&|text| text.replace("integer general", "pattern general")),
-        "matrix.mtx: line 1: a pattern, which has no counts; wanted `%%MatrixMarket matrix coordinate integer general` or `real`",
+        "sample/matrix.mtx: line 1: a pattern, which has no counts; wanted `%%MatrixMarket matrix coordinate integer general` or `real`",
     );
     assert_refused(
         mtx(&|text| text.replace("integer general", "integer symmetric")),
-        "matrix.mtx: line 1: a symmetric matrix, which is no matrix of cells and genes; \
+        "sample/matrix.mtx: line 1: a symmetric matrix, which is no matrix of cells and genes; \
          wanted `%%MatrixMarket matrix coordinate integer general` or `real`",
     );
     assert_refused(
         mtx(&|text| text.replace("8 100 ", "9 100 ")),
-        "matrix.mtx: line 3: 9 × 100, but features.tsv has 8 features and barcodes.tsv has 100 barcodes; \
+        "sample/matrix.mtx: line 3: 9 × 100, but sample/features.tsv has 8 features and sample/barcodes.tsv has 100 barcodes; \
          wanted the three files of one matrix",
     );
     assert_refused(
         mtx(&|text| text.replacen("\n1 1 1\n", "\n1 101 1\n", 1)),
-        "matrix.mtx: line 4: `1 101 1` lies outside of 8 features and 100 cells, which are counted from 1",
+        "sample/matrix.mtx: line 4: `1 101 1` lies outside of 8 features and 100 cells, which are counted from 1",
     );
     assert_refused(
         mtx(&|text| text.replacen("\n1 1 1\n", "\n1 1 many\n", 1)),
-        "matrix.mtx: line 4: `1 1 many`; wanted row, column and value",
+        "sample/matrix.mtx: line 4: `1 1 many`; wanted row, column and value",
     );
     // Kinds of which there are too many are no kinds.
     let mut kinds = triplet(false, false);
@@ -208,14 +217,14 @@ fn a_broken_triplet_names_file_and_line() {
         .into_bytes();
     assert_refused(
         kinds,
-        "features.tsv: features: no features of the type Gene Expression; it has 1 of type Kind 0, 1 of type Kind 1, 1 of type Kind 2, \
+        "sample/features.tsv: features: no features of the type Gene Expression; it has 1 of type Kind 0, 1 of type Kind 1, 1 of type Kind 2, \
          1 of type Kind 3, 1 of type Kind 4, 3 of others",
     );
     let mut missing = triplet(false, false);
     missing.remove(0);
     assert_refused(
         missing,
-        "matrix.mtx: 10x matrix: no barcodes.tsv beside it; wanted barcodes.tsv, or the folder or .zip of all three files",
+        "sample/matrix.mtx: 10x matrix: no barcodes.tsv beside it; wanted barcodes.tsv, or the folder or .zip of all three files",
     );
     let mut two = triplet(false, false);
     two.push(("other.h5ad".to_owned(), vec![]));
@@ -239,7 +248,7 @@ fn gzip_is_read_in_members_and_checked() {
     assert_counts(open(members).unwrap().as_ref());
     assert_refused(
         with(&|bytes| gzip(bytes)[..300].to_vec()),
-        "matrix.mtx.gz: compressed data: the compressed file is cut off",
+        "sample/matrix.mtx.gz: compressed data: the compressed file is cut off",
     );
     let checksum = with(&|bytes| {
         let mut packed = gzip(bytes);
@@ -249,7 +258,7 @@ fn gzip_is_read_in_members_and_checked() {
     });
     assert_refused(
         checksum,
-        "matrix.mtx.gz: compressed data: the compressed file is broken: its checksum is not the one it says",
+        "sample/matrix.mtx.gz: compressed data: the compressed file is broken: its checksum is not the one it says",
     );
 }
 

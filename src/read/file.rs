@@ -95,7 +95,11 @@ impl Files {
                 let longest = all.filter(|(_, part)| *part == wanted).map(|(other, _)| other.len()).max();
                 files.retain(|file| part(file).is_none_or(|(other, part)| part != wanted || Some(other.len()) == longest));
             }
-            return Self::some(&name, folder, &files);
+            let mut files = Self::some(&name, folder, &files)?;
+            for (file, _) in &mut files.files {
+                *file = path.with_file_name(&file).display().to_string();
+            }
+            return Ok(files);
         }
         Ok(Self::one(&name, Arc::new(FileSource::open(path)?)))
     }

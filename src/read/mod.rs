@@ -281,6 +281,15 @@ fn open_several(
             Ok(Box::new(AnnData::from_container(store, options)?))
         }
         (&[(prefix, entries)], [], []) => {
+            // Called as the user can find it; a file that was given itself has the name already.
+            let called = |(name, source): &(String, Arc<dyn Source>)| {
+                let name = if entries.0 == whole {
+                    name.clone()
+                } else {
+                    format!("{whole}/{name}")
+                };
+                (name, Arc::clone(source))
+            };
             // The only one will do, or the one with the same beginning.
             let beside = |wanted: Part, what: &str| {
                 let all: Vec<_> = of(wanted).collect();
@@ -288,11 +297,11 @@ fn open_several(
                     [(_, file)] => Some(*file),
                     several => several.iter().find(|(other, _)| *other == prefix).map(|(_, file)| *file),
                 };
-                found.cloned().ok_or_else(|| {
+                found.map(called).ok_or_else(|| {
                     let between = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "_" };
                     let problem =
                         format!("no {what} beside it; wanted {prefix}{between}{what}, or the folder or .zip of all three files");
-                    Error::file(&entries.0, "10x matrix", problem)
+                    Error::file(&called(entries).0, "10x matrix", problem)
                 })
             };
             let features = beside(Part::Features, "features.tsv (or genes.tsv)")?;
@@ -301,7 +310,7 @@ fn open_several(
                 let problem = format!("{layer}: a 10x matrix has no layers");
                 return Err(Error::argument("open", "layer", problem));
             }
-            Ok(Box::new(Mtx::open(whole, entries.clone(), features, barcodes)?))
+            Ok(Box::new(Mtx::open(whole, called(entries), features, barcodes)?))
         }
         ([], [(name, source)], []) => open_one(&format!("{whole}/{name}"), source, options, vocabulary),
         ([], [], []) if files.iter().any(|(name, _)| zarr::is_metadata(name)) => Err(Error::file(
