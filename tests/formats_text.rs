@@ -332,6 +332,7 @@ fn what_is_not_read_says_what_to_do() {
             &gzip(b"X\n\0\0\0")[..],
             "an R object; save it from R with zellkonverter::writeH5AD",
         ),
+        ("a.RDS.gz", &gzip(b"RDX3")[..], "an R object; save it from R with"),
         ("a.tar.gz", &gzip(b"a")[..], "a tar archive; unpack it and give the folder"),
     ] {
         let error = open(vec![(name.to_owned(), bytes.to_vec())])
@@ -339,5 +340,11 @@ fn what_is_not_read_says_what_to_do() {
             .unwrap_err()
             .to_string();
         assert!(error.starts_with(&format!("{name}: byte 0: {problem}")), "{error}");
+    }
+    for name in ["a.h5ad.gz", "a.h5.gz"] {
+        assert_refused(
+            vec![(name.to_owned(), gzip(b"\x89HDF\r\n\x1a\n\0"))],
+            &format!("{name}: line 1: a gzip-compressed HDF5 file; unpack it first (gunzip)"),
+        );
     }
 }

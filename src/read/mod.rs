@@ -387,7 +387,8 @@ fn open_one(
         return not_read("a zip archive inside another, or an Excel file");
     }
     let lower = name.to_ascii_lowercase();
-    if [".rds", ".rda", ".rdata"].into_iter().any(|end| lower.ends_with(end)) || starts_with(b"RDX") || starts_with(b"X\n\0\0\0")
+    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
+    if [".rds", ".rda", ".rdata"].into_iter().any(|end| plain.ends_with(end)) || starts_with(b"RDX") || starts_with(b"X\n\0\0\0")
     {
         return not_read("an R object; save it from R with zellkonverter::writeH5AD, or DropletUtils::write10xCounts");
     }
@@ -397,7 +398,7 @@ fn open_one(
     if [&b"BZh"[..], b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].into_iter().any(starts_with) {
         return not_read("compressed in a way that is not read (bzip2, xz or Zstandard)");
     }
-    if name.to_ascii_lowercase().ends_with(".h5ad") {
+    if lower.ends_with(".h5ad") {
         return not_read("not an HDF5 file");
     }
     Ok(Box::new(Table::open(name, source, vocabulary)?))

@@ -102,6 +102,9 @@ impl Text {
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return wrong(1, "text as UTF-16; save it as UTF-8, or as .csv");
         }
+        if head.starts_with(b"\x89HDF") {
+            return wrong(1, "a gzip-compressed HDF5 file; unpack it first (gunzip)");
+        }
         if head.contains(&0) {
             return wrong(1, "not a text file; wanted .h5ad, .h5, .mtx, .loom, .zarr, .csv or .tsv");
         }
