@@ -122,6 +122,13 @@ fn bytes_read_as_files_do() {
     assert_eq!(from_bytes.read_rows(2..9).unwrap(), from_file.read_rows(2..9).unwrap());
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_called_empty() {
+    let error = Files::from_path(std::path::Path::new("/dev/null")).unwrap_err().to_string();
+    assert_eq!(error, "/dev/null: byte 0: a pipe or a device; wanted a file");
+}
+
 #[test]
 fn half_floats_are_read() {
     let matrix = open("half", bytes("small_f16.h5ad")).unwrap();

@@ -21,7 +21,7 @@ impl FileSource {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// [`Error::Io`] when it is not there, may not be read, or is a folder.
+    /// [`Error::Io`] when it is not there, may not be read, or is a folder; [`Error::File`] when it is a pipe.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source: io::Error| Error::Io {
             file: path.display().to_string(),
@@ -31,6 +31,10 @@ impl FileSource {
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        // Its size is 0, and it can be read only once.
+        if !metadata.is_file() {
+            return Err(Error::file(path.display(), "byte 0", "a pipe or a device; wanted a file"));
         }
         Ok(Self {
             size: metadata.len(),
