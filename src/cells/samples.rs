@@ -252,14 +252,20 @@ fn join_genes(matrices: &[&dyn CellMatrix]) -> Result<JoinedGenes> {
     let Some((first, others)) = matrices.split_first() else {
         return Err(Error::argument("join", "samples", "there are none"));
     };
+    let of_others: Vec<Vec<_>> = others
+        .iter()
+        .map(|other| {
+            let columns = other.gene_columns().iter().filter(|column| names_genes(column));
+            columns.map(|column| (names_in(column), column)).collect()
+        })
+        .collect();
     let mut best: Option<(usize, Vec<&GeneColumn>)> = None;
     for column in first.gene_columns().iter().filter(|column| names_genes(column)) {
         let names = names_in(column);
         let mut chosen = vec![column];
         let mut least = usize::MAX;
-        for other in others {
-            let columns = other.gene_columns().iter().filter(|column| names_genes(column));
-            let counts = columns.map(|own| (names.intersection(&names_in(own)).count(), own));
+        for columns in &of_others {
+            let counts = columns.iter().map(|(own, column)| (names.intersection(own).count(), *column));
             if let Some((n_shared, own)) = counts.reduce(|a, b| if b.0 > a.0 { b } else { a }) {
                 least = least.min(n_shared);
                 chosen.push(own);
