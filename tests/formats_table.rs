@@ -61,7 +61,7 @@ const BY_GENE: Case = Case {
     ..BY_CELL
 };
 
-const SAME: [Case; 30] = [
+const SAME: [Case; 33] = [
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3\na,1.5,0,20,0\nb,0,0,3,4\n",
         ..BY_CELL
@@ -88,6 +88,19 @@ const SAME: [Case; 30] = [
     },
     Case {
         text: "  c   GENE0 GENE1 GENE2 GENE3\n  a   1.5 0 20 0\n  b   0 0 3 4\n",
+        ..BY_CELL
+    },
+    Case {
+        text: "\"c\", \"GENE0\", \"GENE1\", \"GENE2\", \"GENE3\"\n\"a\", 1.5, 0, \"20\", 0\n \"b\", 0, 0, 3, 4\n",
+        ..BY_CELL
+    },
+    Case {
+        text: "sep=;\r\nc;GENE0;GENE1;GENE2;GENE3\r\na;1.5;0;20;0\r\nb;0;0;3;4\r\n",
+        ..BY_CELL
+    },
+    Case {
+        text: "# by hand\rc,GENE0,GENE1,GENE2,GENE3\ra,1.5,0,20,0\rb,0,0,3,4\r",
+        notes: &["1 lines before the header begin with # and were left out."],
         ..BY_CELL
     },
     // As R writes it: a header that is one shorter, spaces between.

@@ -116,8 +116,10 @@ impl Text {
             );
         }
         let (mut line, mut n_comments, mut comment) = (1, 0, None);
-        while let [b'#' | b'\n' | b'\r', ..] = rest {
-            let end = rest.iter().position(|&byte| byte == b'\n');
+        // Excel wants to be told the delimiter in a first line, `sep=;`.
+        let is_sep = |rest: &[u8]| rest.starts_with(b"sep=") && rest.get(5).is_some_and(|byte| b"\r\n".contains(byte));
+        while matches!(rest, [b'#' | b'\n' | b'\r', ..]) || line == 1 && is_sep(rest) {
+            let end = rest.iter().position(|byte| b"\r\n".contains(byte));
             let Some(end) = end else {
                 return wrong(line, "no header after the lines that begin with #; wanted names and numbers");
             };
@@ -125,7 +127,8 @@ impl Text {
                 n_comments += 1;
                 comment = Some((&rest[..end], line));
             }
-            rest = &rest[end + 1..];
+            let ends = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+            rest = &rest[end + ends..];
             line += 1;
         }
         let first = rest.split(|byte| b"\r\n".contains(byte)).next().unwrap_or_default();
@@ -348,8 +351,13 @@ enum Scan {
 
 /// `at_end`: nothing follows `rest`.
 fn scan(delimiter: Delimiter, rest: &[u8], at_end: bool) -> Scan {
-    let (content, behind) = if rest.first() == Some(&b'"') {
-        let mut from = 1;
+    // Some put spaces between a comma and a quote.
+    let spaces = rest
+        .iter()
+        .take_while(|&&byte| byte == b' ' && delimiter != Delimiter::Spaces);
+    let start = spaces.count();
+    let (content, behind) = if rest.get(start) == Some(&b'"') {
+        let mut from = start + 1;
         let end = loop {
             match rest[from..].iter().position(|&byte| byte == b'"') {
                 Some(len) if rest.get(from + len + 1) == Some(&b'"') => from += len + 2,
@@ -358,7 +366,7 @@ fn scan(delimiter: Delimiter, rest: &[u8], at_end: bool) -> Scan {
                 _ => return Scan::More,
             }
         };
-        (1..end, end + 1)
+        (start + 1..end, end + 1)
     } else {
         (0..0, 0)
     };
