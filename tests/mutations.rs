@@ -229,20 +229,27 @@ fn every_damaged_copy_gives_an_error_or_an_answer() {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert!(names.len() > 25, "{names:?}");
-    let mut n_damaged = 0;
+    let mut not_opened = Vec::new();
     for name in names {
         let bytes = fixture(&name);
         // Files that hold several matrices, or none of these genes, have their own tests.
         let file = vec![(format!("damaged-{name}"), bytes)];
         if let Err(error) = open(file.clone()) {
             assert!(error.to_string().starts_with("damaged"), "{error}");
+            not_opened.push(name);
             continue;
         }
         assert_survives(&name, &file, open);
-        n_damaged += 1;
     }
-    assert!(n_damaged > 20, "only {n_damaged} fixtures open");
+    let wanted = [
+        "data.tsv",
+        "seurat.h5seurat",
+        "tenx_peaks.h5",
+        "tenx_v2_two_genomes.h5",
+        "zarr_codecs_v2.zip",
+        "zarr_codecs_v3.zip",
+    ];
+    assert_eq!(not_opened, wanted);
     let plain = triplet();
     assert_survives("10x triplet", &plain, open);
     let packed = plain.map(|(name, bytes)| (format!("{name}.gz"), gzip(&bytes)));
