@@ -17,7 +17,7 @@ const PIECE_LEN: usize = 1 << 22;
 /// No organism has as many genes or peaks; what declares more is broken.
 const MAX_GENES: usize = 1 << 22;
 
-/// `AnnData`: a `.h5ad` file or a `.zarr` store. CSR and dense matrices are read block by block. The cells of a CSC matrix are scattered over
+/// `AnnData`: a `.h5ad` file or a `.zarr` store. Where `var` says of what kind each feature is, and some are `Gene Expression`, only these are genes. CSR and dense matrices are read block by block. The cells of a CSC matrix are scattered over
 /// the whole file: what is kept of them is how many values each cell has, and a block of rows (at most 1 GiB, in a browser 256 MiB) that is
 /// made in one pass.
 pub struct AnnData {

@@ -100,7 +100,7 @@ impl Table {
     /// # Errors
     /// [`Error::File`] with line and column: a field that is no finite number, a row of another length, text that is not UTF-8, a
     /// compressed file that is cut off, decimal commas that may stand between thousands, no cells or no genes, names that `vocabulary`
-    /// does not know in either direction; [`Error::Io`].
+    /// does not know in either direction, no names for the cells; [`Error::Io`].
     ///
     /// ```
     /// use scdiva::cells::CellMatrix;
