@@ -185,7 +185,7 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
 /// With every barcode.
 fn open_all(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary>) -> Result<Box<dyn CellMatrix>> {
     match files.files.as_slice() {
-        [(name, _)] if name.to_ascii_lowercase().ends_with(".xlsx") => Err(Error::file(
+        [(name, _)] if ends(name, &[".xlsx"]) => Err(Error::file(
             name,
             "byte 0",
             "an Excel file; save the sheet as .csv, and beware: Excel turns gene names such as SEPT2 into dates",
@@ -231,21 +231,22 @@ fn part(name: &str) -> Option<(&str, Part)> {
     })
 }
 
-/// Whether a file is a text by its name.
-fn is_text(name: &str) -> bool {
+/// Whether a name, in whatever case and with or without `.gz`, ends in one of these ways.
+fn ends(name: &str, ends: &[&str]) -> bool {
     let lower = name.to_ascii_lowercase();
     let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
-    [".csv", ".tsv", ".txt"].into_iter().any(|end| plain.ends_with(end))
+    ends.iter().any(|end| plain.ends_with(end))
+}
+
+fn is_text(name: &str) -> bool {
+    ends(name, &[".csv", ".tsv", ".txt"])
 }
 
 /// Whether a file of a folder or archive may be a matrix or a part of one, by its name.
 fn may_be_matrix(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let own = lower.rsplit('/').next().unwrap_or_default();
-    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
-    let ends = [".mtx", ".h5ad", ".h5", ".loom"];
+    let own = name.rsplit('/').next().unwrap_or_default();
     // macOS leaves `._name` beside a file that it packs.
-    !own.starts_with('.') && (is_text(name) || ends.into_iter().any(|end| plain.ends_with(end)))
+    !own.starts_with('.') && (is_text(name) || ends(name, &[".mtx", ".h5ad", ".h5", ".loom"]))
 }
 
 /// Opens the one matrix that several files hold.
@@ -386,19 +387,16 @@ fn open_one(
     if starts_with(b"PK\x03\x04") {
         return not_read("a zip archive inside another, or an Excel file");
     }
-    let lower = name.to_ascii_lowercase();
-    let plain = lower.strip_suffix(".gz").unwrap_or(&lower);
-    if [".rds", ".rda", ".rdata"].into_iter().any(|end| plain.ends_with(end)) || starts_with(b"RDX") || starts_with(b"X\n\0\0\0")
-    {
+    if ends(name, &[".rds", ".rda", ".rdata"]) || starts_with(b"RDX") || starts_with(b"X\n\0\0\0") {
         return not_read("an R object; save it from R with zellkonverter::writeH5AD, or DropletUtils::write10xCounts");
     }
-    if lower.ends_with(".tar.gz") || lower.ends_with(".tgz") || lower.ends_with(".tar") {
+    if ends(name, &[".tar", ".tgz"]) {
         return not_read("a tar archive; unpack it and give the folder");
     }
     if [&b"BZh"[..], b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].into_iter().any(starts_with) {
         return not_read("compressed in a way that is not read (bzip2, xz or Zstandard)");
     }
-    if lower.ends_with(".h5ad") {
+    if name.to_ascii_lowercase().ends_with(".h5ad") {
         return not_read("not an HDF5 file");
     }
     Ok(Box::new(Table::open(name, source, vocabulary)?))
