@@ -157,8 +157,8 @@ describe("without WebGPU", () => {
     const { page, close } = await open(browser, server.origin);
     const { genes } = await visitor.smallCounts();
     const counts = (each) => genes.map((_, i) => (i < 100 ? each : 0));
-    const rows = Array.from({ length: 5060 }, (_, i) => (i < 60 ? counts(20 + i) : genes.map((_, j) => (j === i % 160 ? 3 : 0))));
-    const path = await visitor.table(join(folder, "raw.csv"), genes, { cells: rows.map((_, i) => `cell_${i}`), rows });
+    const raw = Array.from({ length: 5060 }, (_, i) => (i < 60 ? counts(20 + i) : genes.map((_, j) => (j === i % 160 ? 3 : 0))));
+    const path = await visitor.table(join(folder, "raw.csv"), genes, { cells: raw.map((_, i) => `cell_${i}`), rows: raw });
     await page.setInputFiles("#file", path);
     await lookedAt(page);
     assert.match(await page.textContent("#report"), /raw\.csv: 60 cells .*5,000 of 5,060 barcodes, those with fewer than \d+ counts, were left out/s);
@@ -169,6 +169,15 @@ describe("without WebGPU", () => {
     await page.waitForFunction(() => /raw\.csv: 3 cells/.test(document.querySelector("#report").textContent), null, WAIT);
     await annotate(page);
     assertSame((await savedTable(page)).rows, annotateNatively(path, "--min-counts", "7700"));
+    // Typed, and the button pressed at once: the run uses it.
+    await page.click("#found-details summary");
+    await page.fill("#min-counts", "6000");
+    await page.click("#annotate");
+    await page.waitForFunction(() => /^(?!3 )\d+ cells, /.test(document.querySelector("#summary")?.textContent), null, WAIT);
+    const rows = annotateNatively(path, "--min-counts", "6000");
+    assertSame((await savedTable(page)).rows, rows);
+    assert.match(await page.textContent("#report"), new RegExp(`raw\\.csv: ${rows.length} cells`));
+    assert.ok((await page.isHidden("#run")) && (await page.isEnabled("#species")));
     await page.click("#found-details summary");
     await page.fill("#min-counts", "50000");
     await page.press("#min-counts", "Enter");

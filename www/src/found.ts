@@ -58,19 +58,32 @@ const VALUES: Record<NonNullable<Inspection["values"]>["kind"], string> = {
   "log-normalised": "log-normalised values",
 };
 
+/** What was typed a moment ago. */
+let typed: Choices = {};
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+/** What was typed and not told yet; it will not be told again. */
+export function takeTyped(): Choices {
+  clearTimeout(timer);
+  const taken = typed;
+  typed = {};
+  return taken;
+}
+
 /** Calls `changed` with each choice that is made. */
 export function onChoice(changed: (change: Choices) => void): void {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  page.layer.addEventListener("change", () => changed({ layer: page.layer.value }));
-  page.geneColumn.addEventListener("change", () => changed({ geneColumn: page.geneColumn.value || undefined }));
-  page.species.addEventListener("change", () => changed({ species: (page.species.value || undefined) as Species }));
-  page.tissue.addEventListener("change", () => changed({ tissue: page.tissue.value || undefined }));
-  page.groups.addEventListener("change", () => changed({ groups: page.groups.value || undefined }));
+  const made = (change: Choices) => changed({ ...takeTyped(), ...change });
+  page.layer.addEventListener("change", () => made({ layer: page.layer.value }));
+  page.geneColumn.addEventListener("change", () => made({ geneColumn: page.geneColumn.value || undefined }));
+  page.species.addEventListener("change", () => made({ species: (page.species.value || undefined) as Species }));
+  page.tissue.addEventListener("change", () => made({ tissue: page.tissue.value || undefined }));
+  page.groups.addEventListener("change", () => made({ groups: page.groups.value || undefined }));
   page.minCounts.addEventListener("change", () => {
-    clearTimeout(timer);
+    takeTyped();
     if (!page.minCounts.reportValidity()) return;
     const { value, valueAsNumber } = page.minCounts;
-    timer = setTimeout(() => changed({ minCounts: value === "" ? undefined : valueAsNumber }), PAUSE_MS);
+    typed = { minCounts: value === "" ? undefined : valueAsNumber };
+    timer = setTimeout(() => made({}), PAUSE_MS);
   });
 }
 

@@ -4,7 +4,7 @@ import { type AnalyseOptions, type Analysis, type AnnotateOptions, type InputOpt
 import { estimateText, trySpeed } from "./estimate";
 import { isCancelled, showError, Unusable } from "./failure";
 import { count } from "./format";
-import { type Choices, showFound } from "./found";
+import { type Choices, showFound, takeTyped } from "./found";
 import { chosenHead, chosenTissue } from "./heads";
 import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
@@ -23,6 +23,8 @@ export class Session {
   #input: MatrixInput | undefined;
   #found: Inspection | undefined;
   #choices: Choices = {};
+  /** Those with which `#found` was found. */
+  #seen: Choices | undefined;
   #study: Study | undefined;
   #view: View | undefined;
   /** Of whatever is under way: a look, a trial of the speed, a run. */
@@ -69,6 +71,7 @@ export class Session {
   /** Looks at the matrix with the choices made so far, and says what was found; and how long it would take, unless it starts at once. */
   async look(startsAtOnce = false): Promise<void> {
     const signal = this.#begin();
+    const choices = this.#choices;
     page.status.textContent = `Reading ${this.name} …`;
     page.found.classList.add("looking");
     try {
@@ -80,6 +83,7 @@ export class Session {
         fileOpened();
       }
       this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...this.#reading(), signal }));
+      this.#seen = choices;
       offerReference(this.#found);
       if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
     } catch (error) {
@@ -131,6 +135,8 @@ export class Session {
 
   /** Another choice: the matrix is looked at again. The focus stays where the choice was made, so what came of it is said. */
   async choose(change: Choices): Promise<void> {
+    // The run has its choices.
+    if (this.#isRunning) return;
     this.#choices = { ...this.#choices, ...change };
     const { activeElement } = document;
     await this.look();
@@ -139,17 +145,22 @@ export class Session {
 
   /** Annotates all cells and shows what came of it. */
   async annotate(): Promise<void> {
-    if (!this.#found || this.#found.problem !== null || this.#isRunning) return;
+    if (!this.#found || this.#isRunning || !page.minCounts.reportValidity()) return;
+    const typed = takeTyped();
+    if (Object.keys(typed).length > 0) this.#choices = { ...this.#choices, ...typed };
+    // A choice of this moment: what it makes of the matrix is shown beside the results.
+    if (this.#seen !== this.#choices) await this.look(true);
+    if (this.#seen !== this.#choices || this.#found.problem !== null || this.#isRunning) return;
     const signal = this.#begin();
     this.#isRunning = true;
     this.#study?.dispose();
     this.#study = this.#view = undefined;
     for (const part of [page.results, page.go, page.error]) part.hidden = true;
-    for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = true;
+    lockChoices(true);
     page.status.textContent = `Annotating ${this.name} …`;
     const start = performance.now();
     try {
-      const scdiva = await this.#model();
+      const scdiva = await untilAborted(signal, this.#model());
       const { groups } = this.#choices;
       const work = this.#analyse(scdiva, signal);
       work.catch((error: unknown) => this.#stopped(signal, error));
@@ -165,13 +176,11 @@ export class Session {
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
     } finally {
+      // Also where another matrix took its place: it was not looked at yet.
       this.#isRunning = false;
-      // Unless another matrix took its place.
-      if (signal === this.#work.signal) {
-        page.run.hidden = true;
-        page.go.hidden = false;
-        for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = false;
-      }
+      page.run.hidden = true;
+      page.go.hidden = false;
+      lockChoices(false);
     }
   }
 
@@ -265,8 +274,14 @@ export class Session {
   }
 }
 
+/** While a run has its choices. */
+function lockChoices(isLocked: boolean): void {
+  for (const input of page.choices.querySelectorAll<HTMLInputElement | HTMLSelectElement>("select, input")) input.disabled = isLocked;
+}
+
 /** The page without a matrix. */
 function clear(): void {
+  takeTyped();
   for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
   page.report.replaceChildren();
   document.body.classList.add("working");
