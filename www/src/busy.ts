@@ -1,19 +1,45 @@
-// A second file while one is annotated: the visitor decides.
+// Work that would be lost, a run or results that were not saved: the visitor decides.
 
 import { page } from "./page";
 
-/** Whether the running analysis is to be stopped for the other file. */
-export function askToSwitch(running: string, other: string): Promise<boolean> {
-  page.busyText.textContent = `${running} is still being annotated. Stop that and open ${other}?`;
-  page.busy.showModal();
+/** What is asked, and what the two buttons say. */
+export interface Question {
+  text: string;
+  stay: string;
+  leave: string;
+}
+
+let words: () => Question;
+let answer: (isLeft: boolean) => void = () => undefined;
+
+/** Whether that is to be given up. The words are those of the moment. */
+export function ask(question: () => Question): Promise<boolean> {
+  answer(false);
+  words = question;
+  say();
+  if (!page.busy.open) page.busy.showModal();
   return new Promise((resolve) => {
-    const answer = (value: boolean) => {
+    answer = (isLeft) => {
+      answer = () => undefined;
       page.busy.close();
-      resolve(value);
+      resolve(isLeft);
     };
-    page.busyStay.onclick = () => answer(false);
-    page.busySwitch.onclick = () => answer(true);
-    // The Escape key.
-    page.busy.oncancel = () => resolve(false);
   });
 }
+
+/** What was asked about is another by now. */
+export function askAnew(): void {
+  if (page.busy.open) say();
+}
+
+function say(): void {
+  const { text, stay, leave } = words();
+  page.busyText.textContent = text;
+  page.busyStay.textContent = stay;
+  page.busySwitch.textContent = leave;
+}
+
+page.busyStay.addEventListener("click", () => answer(false));
+page.busySwitch.addEventListener("click", () => answer(true));
+// The Escape key.
+page.busy.addEventListener("close", () => answer(false));

@@ -2,7 +2,6 @@
 
 import { type DeviceChoice, ScDiVa, type ScDiVaError } from "scdiva";
 import { size } from "./format";
-import { chosenModel } from "./models";
 import { openModel } from "./modelstore";
 import { page } from "./page";
 
@@ -22,25 +21,37 @@ export function rememberDevice(choice: DeviceChoice): void {
   history.replaceState(null, "", address);
 }
 
-/** Loads the model and says on the page which device it is on. */
-export async function loadModel(device: DeviceChoice): Promise<ScDiVa> {
+/** How often a model was loaded: the page tells of the last one. */
+let nLoads = 0;
+
+/** Loads a model, the embedded one without a `name`, and says on the page which device it is on. Where that fails, the one `before` stays in use. */
+export async function loadModel(device: DeviceChoice, name: string | null, before?: Promise<ScDiVa>): Promise<ScDiVa> {
+  const load = ++nLoads;
   page.deviceName.textContent = "Getting the model ready …";
   page.deviceShort.textContent = "Getting the model …";
   page.deviceHint.hidden = true;
   try {
-    const name = chosenModel();
     const scdiva = await ScDiVa.load({
       device,
       ...(name !== null && { model: await openModel(name) }),
       onProgress({ receivedBytes, totalBytes }) {
+        if (load !== nLoads) return;
         const of = totalBytes === undefined ? "" : ` of ${size(totalBytes)}`;
         page.deviceName.textContent = `Getting the model: ${size(receivedBytes)}${of}`;
       },
     });
-    await describe(scdiva, device);
+    if (load === nLoads) await describe(scdiva, device);
     return scdiva;
   } catch (error) {
-    page.deviceName.textContent = device === "gpu" ? "The graphics card cannot be used" : "The model could not be loaded";
+    const problem = device === "gpu" ? "The graphics card cannot be used" : "The model could not be loaded";
+    const old = await before?.catch(() => undefined);
+    if (load !== nLoads) throw error;
+    if (old) {
+      await describe(old, chosenDevice());
+      hint(`${problem}, so that all stays as it was.`, (error as ScDiVaError).message, device === "gpu" ? WHAT_TO_DO : "");
+      throw error;
+    }
+    page.deviceName.textContent = problem;
     page.deviceShort.textContent = "Not ready";
     hint((error as ScDiVaError).message, device === "gpu" ? `${WHAT_TO_DO} Or let the processor compute.` : "Reload the page to try again.");
     throw error;

@@ -5,6 +5,8 @@ import { type MatrixInput, ScDiVaError } from "scdiva";
 /** A matrix by its name, and how to get at it. */
 export interface Matrix {
   name: string;
+  /** Results of simulated cells are no loss. */
+  isDemo?: true;
   input: (signal: AbortSignal) => Promise<MatrixInput>;
 }
 

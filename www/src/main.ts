@@ -1,11 +1,11 @@
 import "./style.css";
 import { type DeviceChoice, type ScDiVa, ScDiVaError } from "scdiva";
-import { askToSwitch } from "./busy";
+import { ask } from "./busy";
 import { chosenDevice, loadModel, rememberDevice } from "./device";
 import { onChoice } from "./found";
 import { forgetHeads, isHeadFile, openHead, restoreHeads, showHeads } from "./heads";
 import { chosen, dropped, type Matrix } from "./input";
-import { onNewModel, showModels } from "./models";
+import { chosenModel, onNewModel, rememberModel, showModels } from "./models";
 import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
 import { forgetLearned } from "./reference";
@@ -16,14 +16,15 @@ const DEMO = new URL("../../models/demo/pbmc_simulated.h5ad", import.meta.url);
 
 watchRequests();
 page.deviceChoice.value = chosenDevice();
-let model = open(chosenDevice());
+let model = open(chosenDevice(), chosenModel());
 /** What is on the page: a matrix, or several. */
 let samples: Samples | undefined;
 
-function open(device: DeviceChoice): Promise<ScDiVa> {
-  const loading = loadModel(device).then(async (scdiva) => {
-    await restoreHeads(scdiva);
-    showHeads(scdiva.info);
+function open(device: DeviceChoice, name: string | null, before?: Promise<ScDiVa>): Promise<ScDiVa> {
+  const loading = loadModel(device, name, before).then(async (scdiva) => {
+    // Of another model they are of no use.
+    if (name === chosenModel()) await restoreHeads(scdiva);
+    if (!before) showHeads(scdiva.info);
     return scdiva;
   });
   // Said on the page; whoever starts a run hears of it again.
@@ -37,23 +38,56 @@ void model
   .then(() => import("./results/map"))
   .then(keepOffline);
 
-page.deviceChoice.addEventListener("change", () => {
-  rememberDevice(page.deviceChoice.value as DeviceChoice);
-  reopen();
-});
-void showModels(reopenModel);
-onNewModel(reopenModel);
+page.deviceChoice.addEventListener("change", () => void reopen(page.deviceChoice.value as DeviceChoice, chosenModel(), "let another device compute"));
+void showModels(useModel);
+onNewModel(useModel);
 
-function reopenModel(): void {
-  forgetHeads();
-  forgetLearned();
-  reopen();
+async function useModel(name: string | null): Promise<boolean> {
+  const isUsed = await reopen(chosenDevice(), name, "take another model");
+  await showModels(useModel);
+  return isUsed;
 }
 
-/** With another device or model: what runs ends, and the matrix on the page is looked at again. */
-function reopen(): void {
-  void model.then((scdiva) => scdiva.dispose()).catch(() => undefined);
-  model = open(page.deviceChoice.value as DeviceChoice);
+/** How often another device or model was asked for; the last one counts. */
+let nAsked = 0;
+
+/**
+ * Another device or model. Until it is there everything stays, and where it does not come; then what runs ends, and the matrix on the page is
+ * looked at again.
+ */
+async function reopen(device: DeviceChoice, name: string | null, doing: string): Promise<boolean> {
+  const mine = ++nAsked;
+  const before = model;
+  let next: Promise<ScDiVa> | undefined;
+  if (await mayLose(doing)) {
+    next = open(device, name, before);
+  }
+  const isThere = (loading = before) => loading.then(() => true, () => false);
+  if (mine !== nAsked || !next || (!(await isThere(next)) && (await isThere()))) {
+    void next?.then((scdiva) => scdiva.dispose()).catch(() => undefined);
+    page.deviceChoice.value = chosenDevice();
+    return false;
+  }
+  if (name !== chosenModel()) {
+    forgetHeads();
+    forgetLearned();
+  }
+  rememberDevice(device);
+  rememberModel(name);
+  model = next;
+  void before.then((scdiva) => scdiva.dispose()).catch(() => undefined);
+  await next.then(({ info }) => showHeads(info)).catch(() => undefined);
+  renew();
+  return true;
+}
+
+/** Whether nothing is lost by `doing` something else, or the visitor says that it may be. */
+async function mayLose(doing: string): Promise<boolean> {
+  const on = samples;
+  return !on?.isAtStake || ask(() => on.question(doing));
+}
+
+function renew(): void {
   if (!samples) return;
   const { matrices, session } = samples;
   if (matrices.length === 1) return void session.renew();
@@ -91,6 +125,7 @@ async function addHead(file: File): Promise<void> {
 
 page.demo.addEventListener("click", () => {
   const demo: Matrix = {
+    isDemo: true,
     name: "pbmc_simulated.h5ad",
     async input(signal) {
       const response = await fetch(DEMO, { signal });
@@ -132,7 +167,7 @@ async function start(matrices: Matrix[], atOnce = false): Promise<void> {
   const [matrix] = matrices;
   if (!matrix) return;
   if (isHeadFile(matrix.name)) return addHead((await matrix.input(new AbortController().signal)) as File);
-  if (samples?.isRunning && !(await askToSwitch(samples.session.name, matrix.name))) return;
+  if (!(await mayLose(`open ${matrix.name}`))) return;
   samples?.close();
   const opened = new Samples(matrices, () => model);
   samples = opened;

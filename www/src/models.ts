@@ -11,7 +11,7 @@ import { removeModel, storedModels, storeModel } from "./modelstore";
 /** The model of the address, `?model=NAME`; `null` is the embedded one. */
 export const chosenModel = (): string | null => new URLSearchParams(location.search).get("model");
 
-function remember(name: string | null): void {
+export function rememberModel(name: string | null): void {
   const address = new URL(location.href);
   address.searchParams.delete("add-model");
   if (name === null) address.searchParams.delete("model");
@@ -19,19 +19,17 @@ function remember(name: string | null): void {
   history.replaceState(null, "", address);
 }
 
-/** Shows the models there are; `changed` is called when another is to be used. */
-export async function showModels(changed: () => void): Promise<void> {
+/** Brings another model into use, the embedded one without a name, and says whether it did. */
+type Use = (name: string | null) => Promise<boolean>;
+
+/** Shows the models there are; `use` is called when another is to be used. */
+export async function showModels(use: Use): Promise<void> {
   const stored = await storedModels();
   const now = chosenModel();
   page.modelShort.textContent = `Model: ${now ?? "mini"}`;
-  const use = (name: string | null) => {
-    remember(name);
-    void showModels(changed);
-    changed();
-  };
   const choice = (name: string | null, text: string, note: string) => {
     const radio = h("input", { type: "radio", name: "model", checked: name === now });
-    radio.addEventListener("change", () => use(name));
+    radio.addEventListener("change", () => void use(name));
     return h("label", {}, radio, h("span", {}, text, h("span", { className: "hint" }, ` ${note}`)));
   };
   page.models.replaceChildren(
@@ -40,7 +38,11 @@ export async function showModels(changed: () => void): Promise<void> {
       const bytes = files.reduce((sum, file) => sum + file.size, 0);
       const remove = h("button", { type: "button", className: "small quiet", aria: { label: `Remove the model ${name}` } }, "Remove");
       remove.addEventListener("click", () => {
-        void removeModel(name).then(() => (name === now ? use(null) : showModels(changed)));
+        void (async () => {
+          if (name === now && !(await use(null))) return;
+          await removeModel(name);
+          await showModels(use);
+        })();
       });
       return h("div", {}, choice(name, name, `${size(bytes)}, SHA-256 of the weights ${weights(files)?.slice(0, 12)}…`), remove);
     }),
@@ -50,18 +52,18 @@ export async function showModels(changed: () => void): Promise<void> {
 const weights = (files: { path: string; sha256: string }[]): string | undefined => files.find(({ path }) => path === "model.safetensors")?.sha256;
 
 /** A folder that is chosen, or one at an address of this site, becomes a model of this browser, and is used at once. */
-export function onNewModel(changed: () => void): void {
+export function onNewModel(use: Use): void {
   page.modelFolder.addEventListener("change", () => {
     const [folder] = chosen(page.modelFolder.files as FileList);
     page.modelFolder.value = "";
     if (!folder) return;
-    void add(changed, async (signal) => {
+    void add(use, async (signal) => {
       const { files } = (await folder.input(signal)) as MatrixFiles & { files: Record<string, File> };
       return { name: folder.name, files, wanted: undefined };
     });
   });
   const fromAddress = (address: string) =>
-    add(changed, (signal) => {
+    add(use, (signal) => {
       const folder = modelFolder(address);
       return fetchModel(folder, signal, (bytes, total) => {
         page.modelProgress.textContent = `${folder.href}: ${size(bytes)}${total === undefined ? "" : ` of ${size(total)}`}`;
@@ -76,7 +78,7 @@ export function onNewModel(changed: () => void): void {
   // A link that brings a model with it, `?add-model=models/immune/`; it is added once.
   const address = new URLSearchParams(location.search).get("add-model");
   if (address === null) return;
-  remember(chosenModel());
+  rememberModel(chosenModel());
   page.modelPanel.open = true;
   void fromAddress(address);
 }
@@ -84,7 +86,7 @@ export function onNewModel(changed: () => void): void {
 /** Of the model that is on its way. */
 let coming = new AbortController();
 
-async function add(changed: () => void, bring: (signal: AbortSignal) => Promise<FetchedModel>): Promise<void> {
+async function add(use: Use, bring: (signal: AbortSignal) => Promise<FetchedModel>): Promise<void> {
   coming.abort();
   coming = new AbortController();
   const { signal } = coming;
@@ -97,10 +99,9 @@ async function add(changed: () => void, bring: (signal: AbortSignal) => Promise<
     page.modelStatus.textContent = `Storing ${brought.name} …`;
     const name = await storeModel(brought.name, brought.files, brought.wanted);
     // Another one was asked for meanwhile; this one is there all the same.
-    if (signal !== coming.signal) return void showModels(changed);
-    remember(name);
-    await showModels(changed);
-    changed();
+    if (signal !== coming.signal) return void showModels(use);
+    await showModels(use);
+    void use(name);
     page.modelStatus.textContent = `${name} is stored in this browser.`;
   } catch (error) {
     if (signal !== coming.signal) return;

@@ -2,6 +2,7 @@
 // looked at together, in one map.
 
 import type { MatrixSamples, ScDiVa } from "scdiva";
+import type { Question } from "./busy";
 import { h, save } from "./dom";
 import { showError } from "./failure";
 import type { Matrix } from "./input";
@@ -38,6 +39,23 @@ export class Samples {
 
   get isRunning(): boolean {
     return this.#isRunning || this.session.isRunning;
+  }
+
+  get isUnsaved(): boolean {
+    return [...this.#sessions, this.#together].some(({ isUnsaved }) => isUnsaved);
+  }
+
+  /** Whether something would be lost with them. */
+  get isAtStake(): boolean {
+    return this.isRunning || this.isUnsaved;
+  }
+
+  /** What the visitor is asked who wants to do something else. */
+  question(doing: string): Question {
+    const name = this.#sessions.length > 1 ? this.#together.name : this.session.name;
+    if (this.isRunning) return { text: `${this.session.name} is still being annotated. Stop that and ${doing}?`, stay: "Keep annotating", leave: `Stop it and ${doing}` };
+    if (this.isUnsaved) return { text: `The results of ${name} are not saved. Give them up and ${doing}?`, stay: "Keep the results", leave: `Give them up and ${doing}` };
+    return { text: `${name} is not being annotated any more.`, stay: "Stay here", leave: `Now ${doing}` };
   }
 
   /** Says which one is on the page, and which are annotated. */
@@ -112,6 +130,7 @@ export class Samples {
       for (const row of rows) tables.push(`${name},${row}`);
     }
     save(new Blob([`${tables.join("\n")}\n`], { type: "text/csv" }), "samples.scdiva.csv");
+    for (const session of this.#sessions) session.saved();
   }
 }
 

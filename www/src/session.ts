@@ -13,7 +13,7 @@ import { RunProgress } from "./progress";
 import { learn, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
-import { openStudy } from "./studyfile";
+import { isStudyFile, openStudy } from "./studyfile";
 import type { View } from "./view";
 
 export class Session {
@@ -40,6 +40,16 @@ export class Session {
 
   get isRunning(): boolean {
     return this.#isRunning;
+  }
+
+  /** Whether there are results that nobody took home. */
+  get isUnsaved(): boolean {
+    return this.#study !== undefined && !this.#study.isSaved && !this.#matrix.isDemo;
+  }
+
+  /** They were taken home with those of other samples. */
+  saved(): void {
+    if (this.#study) this.#study.isSaved = true;
   }
 
   /** Writes the table of what was annotated, with the threshold that was chosen; `undefined` before. */
@@ -253,8 +263,9 @@ export class Session {
 
   /** The model or its device is another: what stands on the page was the old one's. A reopened analysis needs none, and stays. */
   async renew(): Promise<void> {
-    if (!this.#input) return;
+    if (isStudyFile(this.name)) return;
     this.close();
+    this.#study = this.#view = undefined;
     page.run.hidden = true;
     page.results.hidden = true;
     await this.look();

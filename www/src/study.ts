@@ -40,6 +40,8 @@ export class Study {
   readonly answers: Answers;
   readonly means: Means;
   readonly kept: Kept;
+  /** Whether it was taken home in any form. */
+  isSaved = false;
   readonly #live: Analysis | null;
 
   constructor(answers: Answers, means: Means, live: Analysis | null, kept: Kept = nothingKept()) {

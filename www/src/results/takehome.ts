@@ -33,10 +33,14 @@ export function takeHomePanel(view: View, map: () => Figure): HTMLElement {
   write();
   const copy = doing("copy-methods", "Copy", async () => navigator.clipboard.writeText(paragraph.textContent ?? ""), "small quiet");
   const needs = !study.isLive && h("p", { className: "hint" }, "The table and the .h5ad are made from the matrix: open it again to save them.");
+  const keep = (blob: Blob, ending: string) => {
+    save(blob, `${study.stem}.scdiva${ending}`);
+    study.isSaved = true;
+  };
   const files = [
-    doing("save", "Table (.csv)", async () => save(await study.live.csv(options()), `${study.stem}.scdiva.csv`)),
-    doing("save-h5ad", "File with our columns (.h5ad)", async () => save(await study.live.h5ad(options()), `${study.stem}.scdiva.h5ad`), "quiet"),
-    doing("save-study", "Whole analysis (.scdiva)", async () => save(await saveStudy(view), `${study.stem}.scdiva`), "quiet"),
+    doing("save", "Table (.csv)", async () => keep(await study.live.csv(options()), ".csv")),
+    doing("save-h5ad", "File with our columns (.h5ad)", async () => keep(await study.live.h5ad(options()), ".h5ad"), "quiet"),
+    doing("save-study", "Whole analysis (.scdiva)", async () => keep(await saveStudy(view), ""), "quiet"),
     doing("save-map-png", "Map (.png)", async () => save(await pngOf(map()), `${study.stem}.umap.png`), "quiet"),
     doing("save-map-svg", "Map (.svg)", async () => save(svgOf(map()), `${study.stem}.umap.svg`), "quiet"),
   ];
