@@ -32,18 +32,22 @@ test("the map is coloured by label, numbers, a column, and a typed gene", async 
   for (const [by, title] of [["probability", /Probability/], ["mitochondrial", /Mitochondrial share/], ["cluster", /Cluster/], ["column:simulated_from", /simulated_from/]]) {
     await page.selectOption("#colour-by", by);
     await page.waitForFunction((title) => new RegExp(title).test(document.querySelector(".map-side h4").textContent), title.source, WAIT);
+    assert.equal(await page.inputValue("#colour-by"), by);
   }
   await page.fill("#gene", "ms4a1");
   await page.press("#gene", "Enter");
   await page.waitForFunction(() => /MS4A1, log-normalised/.test(document.querySelector(".map-side h4").textContent), null, WAIT);
+  assert.equal(await page.textContent("#colour-by option:checked"), "gene MS4A1");
   await picture(page, "gene");
   await page.fill("#gene", "NOSUCHGENE");
   await page.press("#gene", "Enter");
   assert.match(await page.$eval("#gene", (input) => input.validationMessage), /NOSUCHGENE: no gene of this file/);
   assert.equal(await legendTitle(), "MS4A1, log-normalised");
   await page.fill("#gene", "");
-  await page.selectOption("#colour-by", "label");
+  await page.press("#gene", "Enter");
   await page.waitForSelector(".legend-item", WAIT);
+  assert.equal(await page.inputValue("#colour-by"), "label");
+  assert.equal(await page.locator("#colour-by option", { hasText: /^gene / }).count(), 0);
 });
 
 test("a click in the legend hides a type, and another shows it again", async () => {
@@ -168,6 +172,7 @@ test("the saved .h5ad opens again, and its own map and groups can be used", asyn
   const where = () => other.page.$eval('.map-names [data-group="0"]', (name) => name.style.transform);
   const before = await where();
   await other.page.selectOption("#layout", "X_scdiva_umap");
+  assert.equal(await other.page.inputValue("#layout"), "X_scdiva_umap");
   await other.page.waitForTimeout(2000);
   assert.equal(await where(), before, "the file's map is the one computed before, and the same computation gives it again");
   await other.page.selectOption("#colour-by", "column:simulated_from");
@@ -177,6 +182,12 @@ test("the saved .h5ad opens again, and its own map and groups can be used", asyn
 });
 
 test("the analysis is saved as one file and opened again, without the matrix", async () => {
+  await page.selectOption("#labelling", "voted");
+  await page.click("text=Compare with these labels");
+  await page.waitForSelector("#markers-table", WAIT);
+  await page.fill("#gene", "ms4a1");
+  await page.press("#gene", "Enter");
+  await page.waitForFunction(() => /MS4A1, log-normalised/.test(document.querySelector(".map-side h4").textContent), null, WAIT);
   const file = await saved(page, "#save-study");
   assert.equal(file.name, "pbmc_simulated.scdiva");
   const types = await page.$eval("#types tbody", (body) => body.textContent);
@@ -188,6 +199,12 @@ test("the analysis is saved as one file and opened again, without the matrix", a
   assert.equal(await other.page.$eval("#types tbody", (body) => body.textContent), types);
   assert.equal(await other.page.textContent("#methods-text"), methods);
   await other.page.waitForSelector("#markers-table", WAIT);
+  // It stands as it was saved, and says so.
+  assert.equal(await other.page.inputValue("#labelling"), "voted");
+  assert.equal(await other.page.textContent("#colour-by option:checked"), "gene MS4A1");
+  assert.equal(await other.page.inputValue("#gene"), "MS4A1");
+  await other.page.selectOption("#colour-by", "label");
+  await other.page.waitForSelector(".legend-item", WAIT);
   // The gene that was asked for before was kept; another needs the matrix.
   await other.page.fill("#gene", "MS4A1");
   await other.page.press("#gene", "Enter");

@@ -5,7 +5,8 @@ import type { View } from "../view";
 
 const N_OFFERED = 12;
 
-export function genePicker(view: View, picked: (name: string) => void): { element: HTMLElement; clear: () => void } {
+/** `picked` is told the gene, or `null` when the name is taken away; `show` puts a name there. */
+export function genePicker(view: View, picked: (name: string | null) => void): { element: HTMLElement; show: (name: string) => void } {
   const { genes } = view.study.answers;
   const known = view.study.isLive ? genes : [...view.study.kept.genes.keys()];
   const byUpper = new Map(known.map((name) => [name.toUpperCase(), name]));
@@ -20,12 +21,12 @@ export function genePicker(view: View, picked: (name: string) => void): { elemen
   });
   input.addEventListener("change", () => {
     const typed = input.value.trim();
-    if (typed === "") return;
+    if (typed === "") return picked(null);
     const name = byUpper.get(typed.toUpperCase());
     input.setCustomValidity(name ? "" : view.study.isLive ? `${typed}: no gene of this file` : `${typed}: not among the genes kept in this analysis`);
     if (!name) return void input.reportValidity();
     input.value = name;
     picked(name);
   });
-  return { element: h("span", { className: "gene" }, input, offers), clear: () => (input.value = "") };
+  return { element: h("span", { className: "gene" }, input, offers), show: (name) => (input.value = name) };
 }

@@ -219,16 +219,21 @@ function colourControls(view: View): (Node | false)[] {
   const { inspection } = view.study.answers;
   const columns = inspection.cellColumns.filter(({ kind, name }) => kind !== "unread" && (view.study.isLive || view.study.kept.columns.has(name)));
   const own = inspection.embeddings.filter((name) => view.study.isLive || view.study.kept.embeddings.has(name));
-  const genes = genePicker(view, (name) => setColouring({ by: "gene", name }));
   const setColouring = (colouring: Colouring) => {
     view.colouring = colouring;
-    if (colouring.by !== "gene") genes.clear();
     view.emit("colouring");
   };
+  const genes = genePicker(view, (name) => {
+    if (name !== null) setColouring({ by: "gene", name });
+    else if (view.colouring.by === "gene") setColouring({ by: "label" });
+  });
   const by = select(
     "Colour by",
     [...PLAIN, ...columns.map(({ name, nCategories }): [string, string] => [`column:${name}`, nCategories === null ? name : `${name} (${count(nCategories)})`])],
-    (value) => setColouring(value.startsWith("column:") ? { by: "column", name: value.slice(7) } : ({ by: value } as Colouring)),
+    (value) => {
+      // What is chosen already is no choice.
+      if (value !== "gene") setColouring(value.startsWith("column:") ? { by: "column", name: value.slice(7) } : ({ by: value } as Colouring));
+    },
   );
   by.id = "colour-by";
   const layout = select("Map", [["", "UMAP computed here"], ...own.map((name): [string, string] => [name, `${name} of the file`])], (value) => {
@@ -236,6 +241,20 @@ function colourControls(view: View): (Node | false)[] {
     view.emit("layout");
   });
   layout.id = "layout";
+  const gene = new Option("", "gene");
+  const show = () => {
+    const { colouring, embedding } = view;
+    const name = "name" in colouring ? colouring.name : "";
+    genes.show(colouring.by === "gene" ? name : "");
+    gene.text = `gene ${name}`;
+    if (colouring.by === "gene") by.prepend(gene);
+    else gene.remove();
+    by.value = colouring.by === "column" ? `column:${name}` : colouring.by;
+    layout.value = embedding ?? "";
+  };
+  view.on("colouring", show);
+  view.on("layout", show);
+  show();
   return [
     h("label", {}, "Colour by ", by),
     genes.element,

@@ -22,13 +22,17 @@ export function typesPanel(view: View): HTMLElement {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => view.setThreshold(slider.valueAsNumber));
   });
-  view.on("groups", fill);
-  fill();
   const labelling = select("Labels", [["own", "each cell’s own label"], ["voted", "what similar cells agree on"]], (value) => {
     view.labelling = value as Labelling;
     view.emit("groups");
   });
   labelling.id = "labelling";
+  const show = () => {
+    labelling.value = view.labelling;
+    fill();
+  };
+  view.on("groups", show);
+  show();
   const head = ["Cell type", "Cells", "Share", "Mean probability", "Vote share"];
   return panel(
     "types-panel",
