@@ -50,6 +50,23 @@ test("the map is coloured by label, numbers, a column, and a typed gene", async 
   assert.equal(await page.locator("#colour-by option", { hasText: /^gene / }).count(), 0);
 });
 
+test("what was asked for last is shown, also where an earlier answer comes after it", async () => {
+  await page.evaluate(() => {
+    const set = (id, value) => Object.assign(document.querySelector(id), { value }).dispatchEvent(new Event("change"));
+    // The worker has to read the gene; the probability is there.
+    set("#gene", "LYZ");
+    set("#colour-by", "probability");
+  });
+  // The worker answers in order: after this the gene is read.
+  await page.selectOption("#colour-by", "column:simulated_from");
+  await page.selectOption("#colour-by", "probability");
+  await saved(page, "#save");
+  assert.match(await legendTitle(), /^Probability/);
+  assert.equal(await page.inputValue("#colour-by"), "probability");
+  await page.selectOption("#colour-by", "label");
+  await page.waitForSelector(".legend-item", WAIT);
+});
+
 test("a click in the legend hides a type, and another shows it again", async () => {
   const item = page.locator(".legend-item").first();
   await item.click();

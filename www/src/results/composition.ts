@@ -18,13 +18,12 @@ export function compositionPanel(view: View): HTMLElement | false {
   if (usable.length === 0) return false;
   let column = (usable.find(({ name, nCategories }) => LIKELY.test(name) && nCategories !== 1) ?? usable.find(({ nCategories }) => nCategories !== 1) ?? usable[0])?.name as string;
   const content = h("div", { className: "stack" });
+  // An answer that comes after a later question is not shown.
+  let nAsked = 0;
   const fill = async () => {
-    try {
-      const figure = await barsFigure(view, column);
-      content.replaceChildren(shown(figure));
-    } catch (error) {
-      content.replaceChildren(h("p", { className: "hint" }, error instanceof Error ? error.message : String(error)));
-    }
+    const mine = ++nAsked;
+    const part = await barsFigure(view, column).then(shown, (error: unknown) => h("p", { className: "hint" }, error instanceof Error ? error.message : String(error)));
+    if (mine === nAsked) content.replaceChildren(part);
   };
   const by = select("Composition by", usable.map(({ name, nCategories }): [string, string] => [name, `${name} (${count(nCategories ?? 0)})`]), (value) => {
     column = value;

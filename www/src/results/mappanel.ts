@@ -41,6 +41,9 @@ export function mapPanel(view: View): MapPanel {
   let painted: Painted | undefined;
   let places: ReturnType<typeof namePlaces> = [];
 
+  /** How often colours and places were asked for: an answer that comes after a later question is not shown. */
+  let [nColours, nPlaces] = [0, 0];
+
   const failed = (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error));
 
   /** Draws what is there with the colours of this moment. */
@@ -51,12 +54,15 @@ export function mapPanel(view: View): MapPanel {
     moveNames();
   };
   const recolour = async () => {
+    const mine = ++nColours;
     try {
       note.textContent = view.colouring.by === "gene" ? "Reading the gene …" : standing;
-      now = await coloured(view);
+      const of = await coloured(view);
+      if (mine !== nColours) return;
+      now = of;
       note.textContent = standing;
     } catch (error) {
-      failed(error);
+      if (mine === nColours) failed(error);
       return;
     }
     if (!placed) return;
@@ -85,8 +91,9 @@ export function mapPanel(view: View): MapPanel {
     }
   };
   const place = async () => {
+    const mine = ++nPlaces;
     const positions = view.embedding === null ? answers.umap : await view.study.embedding(view.embedding);
-    if (!positions) return;
+    if (!positions || mine !== nPlaces) return;
     placed = placedAt(positions);
     map?.place(placed);
     await recolour();
