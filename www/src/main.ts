@@ -136,6 +136,11 @@ page.demo.addEventListener("click", () => {
   void start([demo], true);
 });
 
+// Only where something would be lost: the browser asks in words of its own.
+addEventListener("beforeunload", (event) => {
+  if (samples?.isAtStake) event.preventDefault();
+});
+
 page.annotate.addEventListener("click", () => void samples?.annotate());
 page.referenceLearn.addEventListener("click", () => void samples?.session.learn());
 page.cancel.addEventListener("click", () => samples?.cancel());

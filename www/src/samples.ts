@@ -2,7 +2,7 @@
 // looked at together, in one map.
 
 import type { MatrixSamples, ScDiVa } from "scdiva";
-import type { Question } from "./busy";
+import { askAnew, type Question } from "./busy";
 import { h, save } from "./dom";
 import { showError } from "./failure";
 import type { Matrix } from "./input";
@@ -54,13 +54,14 @@ export class Samples {
   question(doing: string): Question {
     const name = this.#sessions.length > 1 ? this.#together.name : this.session.name;
     if (this.isRunning) return { text: `${this.session.name} is still being annotated. Stop that and ${doing}?`, stay: "Keep annotating", leave: `Stop it and ${doing}` };
-    if (this.isUnsaved) return { text: `The results of ${name} are not saved. Give them up and ${doing}?`, stay: "Keep the results", leave: `Give them up and ${doing}` };
+    if (this.isUnsaved) return { text: `${name} is annotated, and its results are not saved. Give them up and ${doing}?`, stay: "Keep the results", leave: `Give them up and ${doing}` };
     return { text: `${name} is not being annotated any more.`, stay: "Stay here", leave: `Now ${doing}` };
   }
 
   /** Says which one is on the page, and which are annotated. */
   mark(): void {
     if (this.#isClosed) return;
+    askAnew();
     const isRunning = this.isRunning;
     page.samplesList.replaceChildren(
       ...this.#sessions.map((session, i) => {

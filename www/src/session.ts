@@ -30,6 +30,7 @@ export class Session {
   /** Of whatever is under way: a look, a trial of the speed, a run. */
   #work = new AbortController();
   #isRunning = false;
+  #isClosed = false;
 
   constructor(matrix: Matrix, model: () => Promise<ScDiVa>) {
     this.name = matrix.name;
@@ -163,8 +164,6 @@ export class Session {
     if (this.#seen !== this.#choices || this.#found.problem !== null || this.#isRunning) return;
     const signal = this.#begin();
     this.#isRunning = true;
-    this.#study?.dispose();
-    this.#study = this.#view = undefined;
     for (const part of [page.results, page.go, page.error]) part.hidden = true;
     lockChoices(true);
     page.status.textContent = `Annotating ${this.name} …`;
@@ -176,6 +175,8 @@ export class Session {
       work.catch((error: unknown) => this.#stopped(signal, error));
       const analysis = await untilAborted(signal, work);
       const means = meansOf(scdiva.info, groups ?? null, (performance.now() - start) / 1000);
+      // Those before stay until there are others.
+      this.#study?.dispose();
       this.#study = new Study(answersOf(analysis), means, analysis);
       page.run.hidden = true;
       this.#view = showResults(this.#study);
@@ -191,6 +192,7 @@ export class Session {
       page.run.hidden = true;
       page.go.hidden = false;
       lockChoices(false);
+      if (signal === this.#work.signal && !this.#isClosed) page.results.hidden = this.#study === undefined;
     }
   }
 
@@ -198,7 +200,7 @@ export class Session {
   #stopped(signal: AbortSignal, error: unknown): void {
     if (signal !== this.#work.signal || !this.#found || !(error instanceof ScDiVaError) || error.nKept === 0) return;
     page.estimate.textContent = `${count(error.nKept)} of ${count(this.#found.nCells)} cells are annotated and kept. It goes on from there, unless a choice above is changed.`;
-    page.annotate.textContent = "Go on";
+    if (!this.#study) page.annotate.textContent = "Go on";
   }
 
   #annotated(): void {
@@ -257,14 +259,15 @@ export class Session {
     page.run.hidden = true;
     page.go.hidden = false;
     page.status.textContent = "Cancelled.";
-    page.estimate.textContent = "Cancelled. It can be started again.";
+    page.estimate.textContent = this.#study ? "Cancelled. The results below are those from before." : "Cancelled. It can be started again.";
     page.annotate.focus();
   }
 
   /** The model or its device is another: what stands on the page was the old one's. A reopened analysis needs none, and stays. */
   async renew(): Promise<void> {
     if (isStudyFile(this.name)) return;
-    this.close();
+    this.#work.abort();
+    this.#study?.dispose();
     this.#study = this.#view = undefined;
     page.run.hidden = true;
     page.results.hidden = true;
@@ -273,6 +276,7 @@ export class Session {
 
   /** Another matrix takes its place. */
   close(): void {
+    this.#isClosed = true;
     this.#work.abort();
     this.#study?.dispose();
   }
