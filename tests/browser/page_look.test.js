@@ -131,6 +131,39 @@ test("works at the width of a phone", async () => {
   await close();
 });
 
+for (const [what, width] of [["narrow", 360], ["enlarged to twice its size", 640]]) {
+  test(`long names of files and columns stay within a page that is ${what}`, async () => {
+    const { page, close } = await open(at.browser, at.origin, { viewport: { width, height: 740 } });
+    const tooWide = async (where) => {
+      // Columns of the name that no break is seen in.
+      await page.evaluate(() => {
+        for (const select of document.querySelectorAll("select")) select.add(new Option(`column ${"cell_type_reclustered_fine_by_someone_".repeat(2)}`));
+      });
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(overflow <= 0, `${where}: ${overflow} px too wide`);
+    };
+    const name = `${"x".repeat(90)}_of_a_sequencing_core`;
+    const buffer = await readFile(await smallMatrix(at.folder, 300));
+    const files = [`${name}.csv`, `${name}_2.csv`].map((name) => ({ name, mimeType: "", buffer }));
+    await page.setInputFiles("#file", files);
+    await lookedAt(page);
+    await tooWide("found");
+    await picture(page, `long-names-${width}`);
+    await page.click("#annotate");
+    await page.waitForSelector("#run:not([hidden])", WAIT);
+    await tooWide("run");
+    await page.setInputFiles("#file", files[0]);
+    await page.waitForSelector("#busy[open]", WAIT);
+    await tooWide("asked");
+    await page.click("#busy-stay");
+    await ended(page);
+    await page.waitForSelector(".legend-item", WAIT);
+    await tooWide("results");
+    await picture(page, `long-names-results-${width}`);
+    await close();
+  });
+}
+
 test("by keyboard alone: demo, threshold, legend, map", async () => {
   const { page, close } = await open(at.browser, at.origin);
   await modelReady(page);
