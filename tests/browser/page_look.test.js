@@ -131,6 +131,36 @@ test("works at the width of a phone", async () => {
   await close();
 });
 
+test("in a window that becomes narrow the map shows all cells, or the part that was chosen by hand", async () => {
+  const { page, problems, close } = await open(at.browser, at.origin, { viewport: { width: 1280, height: 900 } });
+  await page.setInputFiles("#file", { name: "demo.scdiva", mimeType: "", buffer: await savedDemo() });
+  await page.waitForSelector(".legend-item", WAIT);
+  /** Where there are cells, in parts of the width. */
+  const drawn = async () => {
+    await page.waitForTimeout(700);
+    return page.evaluate(() => {
+      const { width, height } = document.querySelector(".map-surface canvas");
+      const { data } = document.querySelector(".map-surface canvas").getContext("2d").getImageData(0, 0, width, height);
+      const columns = [...Array(width).keys()].filter((x) => [...Array(height).keys()].some((y) => data[4 * (y * width + x) + 3] > 0));
+      return columns.length > 0 ? [columns[0] / width, columns.at(-1) / width, columns.length] : [];
+    });
+  };
+  const [, , wide] = await drawn();
+  await page.setViewportSize({ width: 360, height: 740 });
+  const [left, right, narrow] = await drawn();
+  assert.ok(left > 0.03 && right < 0.97 && right - left > 0.5 && narrow < wide, `${left} to ${right}`);
+  const place = () => page.$eval('.map-names [data-group="0"]', (name) => name.getBoundingClientRect().x - name.closest(".map-stage").getBoundingClientRect().x);
+  await page.click('[aria-label="Zoom in"]');
+  const [before] = [await drawn(), await place()].slice(1);
+  await page.setViewportSize({ width: 1280, height: 900 });
+  assert.ok((await drawn()).length > 0);
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.ok((await drawn()).length > 0);
+  assert.ok(Math.abs((await place()) - before) < 2, "the part that was chosen is the same");
+  assert.deepEqual(problems, []);
+  await close();
+});
+
 for (const [what, width] of [["narrow", 360], ["enlarged to twice its size", 640]]) {
   test(`long names of files and columns stay within a page that is ${what}`, async () => {
     const { page, close } = await open(at.browser, at.origin, { viewport: { width, height: 740 } });

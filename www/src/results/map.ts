@@ -30,8 +30,7 @@ export class PointMap implements CellMap {
       viewState: this.#state,
       onViewStateChange: ({ viewState }) => {
         const { target, zoom } = viewState as unknown as ViewState;
-        [this.camera.x, this.camera.y] = target;
-        this.camera.zoom = this.camera.within(zoom);
+        this.camera.look(target[0], target[1], zoom);
         this.moved();
       },
       onHover: ({ index, x, y }) => this.onHover(index < 0 ? -1 : (this.#painted?.order?.[index] ?? index), x, y),

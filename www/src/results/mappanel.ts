@@ -99,6 +99,7 @@ export function mapPanel(view: View): MapPanel {
     await recolour();
   };
 
+  const resized = new ResizeObserver(() => move((camera) => camera.resized()));
   const move = (step: (camera: Camera) => void) => {
     if (!map) return;
     step(map.camera);
@@ -171,11 +172,11 @@ export function mapPanel(view: View): MapPanel {
       map = hasGraphicsCard() ? new PointMap(surface, failed) : new PixelMap(surface);
       map.onMove = moveNames;
       map.onHover = (cell, x, y) => hover(tip, view, cell, x, y);
-      addEventListener("resize", moveNames);
+      resized.observe(surface);
       await place().catch(failed);
     },
     dispose() {
-      removeEventListener("resize", moveNames);
+      resized.disconnect();
       map?.dispose();
     },
   };

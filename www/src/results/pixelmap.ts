@@ -15,7 +15,6 @@ export class PixelMap implements CellMap {
   onHover: (cell: number, x: number, y: number) => void = () => undefined;
   readonly #container: HTMLElement;
   readonly #canvas = h("canvas", {});
-  readonly #resized = new ResizeObserver(() => this.moved());
   #placed: Placed | undefined;
   #painted: Painted | undefined;
   #frame = 0;
@@ -24,7 +23,6 @@ export class PixelMap implements CellMap {
     this.#container = container;
     this.camera = new Camera(container);
     container.replaceChildren(this.#canvas);
-    this.#resized.observe(container);
     this.#listen();
   }
 
@@ -47,7 +45,6 @@ export class PixelMap implements CellMap {
 
   dispose(): void {
     cancelAnimationFrame(this.#frame);
-    this.#resized.disconnect();
   }
 
   #draw(): void {
