@@ -146,8 +146,8 @@ test("a model comes from an address of the page's own site, checked by its list,
   };
   try {
     await says("^listed is stored in this browser");
-    assert.match(page.url(), /\?model=listed$/);
     await modelReady(page);
+    assert.match(page.url(), /\?model=listed$/);
     assert.match(await page.textContent("#device-name"), /^Processor/);
     assert.equal(await page.textContent("#model-short"), "Model: listed");
 
@@ -175,8 +175,8 @@ test("a model comes from an address of the page's own site, checked by its list,
     await writeFile(join(other, "config.json"), `${await readFile(join(other, "config.json"), "utf8")}\n`);
     await add("lab/other/plain");
     await says("^plain-2 is stored");
-    assert.match(page.url(), /\?model=plain-2$/);
     await modelReady(page);
+    assert.match(page.url(), /\?model=plain-2$/);
     assert.deepEqual(await page.$$eval("#models button", (buttons) => buttons.map((made) => made.ariaLabel)), ["listed", "plain", "plain-2"].map((name) => `Remove the model ${name}`));
     await page.click("#models >> text=plain 6");
     await modelReady(page);

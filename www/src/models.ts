@@ -17,6 +17,11 @@ export function rememberModel(name: string | null): void {
   if (name === null) address.searchParams.delete("model");
   else address.searchParams.set("model", name);
   history.replaceState(null, "", address);
+  showName();
+}
+
+function showName(): void {
+  page.modelShort.textContent = `Model: ${chosenModel() ?? "mini"}`;
 }
 
 /** Brings another model into use, the embedded one without a name, and says whether it did. */
@@ -26,7 +31,7 @@ type Use = (name: string | null) => Promise<boolean>;
 export async function showModels(use: Use): Promise<void> {
   const stored = await storedModels();
   const now = chosenModel();
-  page.modelShort.textContent = `Model: ${now ?? "mini"}`;
+  showName();
   const choice = (name: string | null, text: string, note: string) => {
     const radio = h("input", { type: "radio", name: "model", checked: name === now });
     radio.addEventListener("change", () => void use(name));
