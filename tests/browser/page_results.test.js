@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { demo, root } from "../../pkg/test/command.js";
 import { open, picture, stage } from "./browser.js";
 import { annotate, ended, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
@@ -232,6 +233,60 @@ test("the analysis is saved as one file and opened again, without the matrix", a
   assert.ok(await other.page.isDisabled("#save-h5ad"));
   assert.match(await other.page.textContent("#take-home"), /open it again/);
   await picture(other.page, "reopened");
+  await other.close();
+});
+
+/** A saved analysis with other words in it, and a column of as many values as are asked for. */
+function changed(file, nValues, rename) {
+  const bytes = gunzipSync(file);
+  const start = bytes.indexOf("\n") + 5;
+  const length = bytes.readUInt32LE(start - 4);
+  const saved = JSON.parse(bytes.subarray(start, start + length).toString());
+  const arrays = bytes.subarray(start + length);
+  const { answers, kept } = saved;
+  answers.labels = answers.labels.map(rename);
+  answers.inspection.cellColumns = [{ name: "donor", kind: "categories", nCategories: nValues, isGrouping: false }];
+  // The last value has most cells.
+  const codes = Int32Array.from(answers.cells, (_, i) => (i < nValues ? i : nValues - 1));
+  kept.columns = [["donor", { kind: "categories", categories: Array.from({ length: nValues }, (_, i) => `donor ${i}`), codes: { $array: "Int32Array", offset: arrays.length, length: codes.length } }]];
+  const header = Buffer.from(JSON.stringify(saved));
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(header.length);
+  return gzipSync(Buffer.concat([bytes.subarray(0, start - 4), size, header, arrays, Buffer.from(codes.buffer)]));
+}
+
+test("figures say what they leave out, and names as long as they are do not run into one another", async () => {
+  await page.fill("#gene", "");
+  await page.selectOption("#colour-by", "label");
+  const file = await readFile((await saved(page, "#save-study")).path);
+  const other = await open(at.browser, at.origin, { viewport: { width: 1280, height: 900 } });
+  const buffer = changed(file, 200, (label, i) => `${label} of the blood, alpha-beta memory, CD45RO-positive ${i}`);
+  await other.page.setInputFiles("#file", { name: "donors.scdiva", mimeType: "", buffer });
+  await ended(other.page);
+  await other.page.waitForSelector("#composition svg text", WAIT);
+  const texts = await other.page.$$eval("#composition svg text", (all) => all.map(({ textContent }) => textContent));
+  assert.deepEqual(texts.slice(0, 2), ["donor 199", "41"]);
+  assert.ok(texts.includes("and 160 more, smaller, of 160 cells together"), texts.join());
+  await picture(other.page, "left-out");
+  /** Words of the drawing that lie on others, or outside. */
+  const overlapping = (svg) =>
+    svg.evaluate((svg) => {
+      const frame = svg.getBoundingClientRect();
+      const boxes = [...svg.querySelectorAll("text:not([transform]):not([text-anchor=middle])")].map((text) => [text.textContent, text.getBoundingClientRect()]);
+      return boxes.flatMap(([text, box], i) => {
+        const isOutside = box.left < frame.left || box.right > frame.right + 1;
+        const on = boxes.slice(i + 1).find(([, other]) => box.left < other.right && other.left < box.right && box.top + 2 < other.bottom && other.top + 2 < box.bottom);
+        return isOutside || on ? [`${text}: ${isOutside ? "outside" : `on ${on[0]}`}`] : [];
+      });
+    });
+  for (const figure of ["#composition", "#markers"]) {
+    await other.page.waitForSelector(`${figure} svg`, WAIT);
+    assert.deepEqual(await overlapping(other.page.locator(`${figure} svg`)), [], figure);
+  }
+  const map = await readFile((await saved(other.page, "#save-map-svg")).path, "utf8");
+  await other.page.setContent(map);
+  await picture(other.page, "map-long-names");
+  assert.deepEqual(await overlapping(other.page.locator("svg")), []);
   await other.close();
 });
 

@@ -4,9 +4,9 @@ import { h, s, select } from "../dom";
 import { count, percent } from "../format";
 import type { Theme } from "../palette";
 import { ranked, type View } from "../view";
-import { FONT, type Figure, panel, shown } from "./panel";
+import { clipped, FONT, type Figure, panel, roomFor, shown } from "./panel";
 
-/** Bars of more values than this say nothing. */
+/** Of more values than this only the largest have a bar. */
 const N_BARS = 40;
 const LIKELY = /sample|donor|batch|patient|orig\.?ident|library|condition|individual/i;
 
@@ -37,8 +37,6 @@ export function compositionPanel(view: View): HTMLElement | false {
 }
 
 const [WIDTH, BAR] = [520, 22];
-/** Letters of a name that are shown, and the width of one. */
-const [LETTERS, LETTER] = [40, 7];
 
 async function barsFigure(view: View, name: string): Promise<Figure> {
   const column = await view.study.column(name);
@@ -50,12 +48,16 @@ async function barsFigure(view: View, name: string): Promise<Figure> {
     if (value >= 0) (counts[value * n + (groups.codes[cell] as number)] as number)++;
   });
   const totals = column.categories.map((_, i) => counts.subarray(i * n, (i + 1) * n).reduce((a, b) => a + b, 0));
-  const bars = [...totals.keys()].filter((i) => totals[i]).slice(0, N_BARS);
+  const all = [...totals.keys()].filter((i) => totals[i]);
+  const nMore = Math.max(0, all.length - N_BARS);
+  // As many as there is room for stand as the file has them.
+  const bars = nMore === 0 ? all : all.sort((a, b) => (totals[b] as number) - (totals[a] as number)).slice(0, N_BARS);
   const types = ranked(groups, study.answers.labels.length);
-  const longest = Math.max(0, ...bars.map((i) => Math.min(LETTERS, (column.categories[i] as string).length)));
-  const left = 24 + LETTER * longest;
-  const keyLines = Math.ceil(types.length / 4);
-  const [width, height] = [left + WIDTH + 70, 12 + BAR * bars.length + 24 + 20 * keyLines];
+  const left = 24 + roomFor(bars.map((i) => column.categories[i] as string));
+  const keyWidth = 35 + roomFor(types.map((type) => groups.names[type] as string));
+  const keyColumns = Math.max(1, Math.floor((WIDTH + 60) / keyWidth));
+  const keyTop = 8 + BAR * (bars.length + Math.sign(nMore)) + 24;
+  const [width, height] = [left + WIDTH + 70, keyTop + 4 + 20 * Math.ceil(types.length / keyColumns)];
   const draw = (theme: Theme) => {
     const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT, "font-size": 12, fill: theme.text });
     svg.append(s("rect", { width, height, fill: theme.ground }));
@@ -74,13 +76,15 @@ async function barsFigure(view: View, name: string): Promise<Figure> {
       }
       svg.append(s("text", { x: left + WIDTH + 8, y: y + 13, fill: theme.quiet }, count(totals[value] as number)));
     });
+    if (nMore > 0) {
+      const more = bars.reduce((sum, value) => sum - (totals[value] as number), totals.reduce((a, b) => a + b, 0));
+      svg.append(s("text", { x: left, y: 8 + BAR * bars.length + 13, fill: theme.quiet }, `and ${count(nMore)} more, smaller, of ${count(more)} cells together`));
+    }
     types.forEach((type, i) => {
-      const [x, y] = [left + (i % 4) * 140, 8 + BAR * bars.length + 24 + 20 * Math.floor(i / 4)];
-      svg.append(s("rect", { x, y: y - 9, width: 10, height: 10, rx: 2, fill: groups.colours[type] as string }), s("text", { x: x + 15, y }, groups.names[type]));
+      const [x, y] = [left + (i % keyColumns) * keyWidth, keyTop + 20 * Math.floor(i / keyColumns)];
+      svg.append(s("rect", { x, y: y - 9, width: 10, height: 10, rx: 2, fill: groups.colours[type] as string }), s("text", { x: x + 15, y }, clipped(groups.names[type] as string)));
     });
     return svg;
   };
-  return { name: `${study.stem}.composition`, says: `Share of each cell type by ${name}`, draw };
+  return { name: `${study.stem}.composition`, says: `Share of each cell type by ${name}${nMore > 0 ? `: the ${N_BARS} largest of ${all.length}` : ""}`, draw };
 }
-
-const clipped = (text: string): string => (text.length > LETTERS ? `${text.slice(0, LETTERS - 1)}…` : text);

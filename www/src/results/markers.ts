@@ -6,7 +6,7 @@ import { css, ramp, type Theme } from "../palette";
 import type { DotPlot, Marker } from "scdiva";
 import { ranked, type View } from "../view";
 import EXPECTED from "./markers.json";
-import { FONT, type Figure, panel, shown } from "./panel";
+import { clipped, FONT, type Figure, panel, roomFor, shown } from "./panel";
 
 const N_FOUND = 8;
 /** More types than this make an unreadable plot. */
@@ -60,7 +60,8 @@ function keyOf({ labelling, groups }: View): string {
 async function build(view: View, key: string): Promise<Node[]> {
   const { groups, study } = view;
   const { labels, ontologyIds } = study.answers;
-  const types = ranked(groups, labels.length).filter((code) => code < labels.length).slice(0, N_TYPES);
+  const all = ranked(groups, labels.length).filter((code) => code < labels.length);
+  const types = all.slice(0, N_TYPES);
   const place = new Map(types.map((code, i) => [code, i]));
   const codes = groups.codes.map((code) => place.get(code) ?? -1);
   const names = types.map((code) => groups.names[code] as string);
@@ -76,6 +77,7 @@ async function build(view: View, key: string): Promise<Node[]> {
     h("tbody", {}, ...rows),
   );
   const parts: Node[] = [h("div", { className: "scroll", tabIndex: 0, aria: { role: "region", label: "Genes found and expected" } }, table)];
+  if (all.length > N_TYPES) parts.push(h("p", { className: "hint" }, `The ${N_TYPES} types with most cells, and ${all.length - N_TYPES} more that are not shown.`));
   if (dots && present.size > 0) parts.push(shown(dotFigure(view, wanted, names, dots)));
   return parts;
 }
@@ -100,22 +102,23 @@ function row(name: string, colour: string, found: Marker[], known: Expected | un
 }
 
 const CELL = 24;
-const LEFT = 120;
 const TOP = 78;
 
 /** Size says in how many cells a gene is seen, colour how much, each gene by its own greatest. */
 function dotFigure(view: View, genes: string[], types: string[], { mean, share, missing }: DotPlot): Figure {
   const shownGenes = genes.filter((gene) => !missing.includes(gene));
-  const [width, height] = [LEFT + CELL * shownGenes.length + 24, TOP + CELL * types.length + 58];
+  const left = Math.max(120, 24 + roomFor(types));
+  // As wide as its key, at least.
+  const [width, height] = [Math.max(left + 450, left + CELL * shownGenes.length + 24), TOP + CELL * types.length + 58];
   const draw = (theme: Theme) => {
     const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT, "font-size": 12, fill: theme.text });
     svg.append(s("rect", { width, height, fill: theme.ground }));
     types.forEach((type, i) => {
       const y = TOP + CELL * (i + 0.5);
-      svg.append(s("line", { x1: LEFT, x2: width - 20, y1: y, y2: y, stroke: theme.line }), s("text", { x: LEFT - 10, y: y + 4, "text-anchor": "end" }, type));
+      svg.append(s("line", { x1: left, x2: width - 20, y1: y, y2: y, stroke: theme.line }), s("text", { x: left - 10, y: y + 4, "text-anchor": "end" }, clipped(type)));
     });
     shownGenes.forEach((gene, j) => {
-      const x = LEFT + CELL * (j + 0.5);
+      const x = left + CELL * (j + 0.5);
       svg.append(s("text", { transform: `translate(${x + 4} ${TOP - 8}) rotate(-60)` }, gene));
       const at = (i: number) => genes.indexOf(gene) * types.length + i;
       const most = Math.max(1e-6, ...types.map((_, i) => mean[at(i)] || 0));
@@ -127,14 +130,14 @@ function dotFigure(view: View, genes: string[], types: string[], { mean, share, 
         svg.append(dot);
       });
     });
-    svg.append(dotKey(theme, height - 26));
+    svg.append(dotKey(theme, left, height - 26));
     return svg;
   };
   return { name: `${view.study.stem}.markers`, says: "Dot plot: expected genes in each cell type", draw };
 }
 
-function dotKey(theme: Theme, y: number): SVGElement {
-  const group = s("g", { transform: `translate(${LEFT} ${y})`, fill: theme.quiet });
+function dotKey(theme: Theme, x: number, y: number): SVGElement {
+  const group = s("g", { transform: `translate(${x} ${y})`, fill: theme.quiet });
   [0.1, 0.5, 1].forEach((size, i) => {
     group.append(s("circle", { cx: 12 + 62 * i, cy: 0, r: 10 * Math.sqrt(size), fill: theme.quiet }), s("text", { x: 26 + 62 * i, y: 4 }, percent(size)));
   });

@@ -66,4 +66,12 @@ export async function pngOf(figure: Figure): Promise<Blob> {
   }
 }
 
+/** Letters of a name that are shown in a figure, and the width that one takes. */
+const [LETTERS, LETTER] = [40, 7];
+
+export const clipped = (name: string, letters = LETTERS): string => (name.length > letters ? `${name.slice(0, letters - 1)}…` : name);
+
+/** Room for any of the names. */
+export const roomFor = (names: string[]): number => LETTER * Math.max(0, ...names.map((name) => Math.min(LETTERS, name.length)));
+
 export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
