@@ -5,8 +5,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { demo, inspectNatively } from "../../pkg/test/command.js";
+import { triplet } from "../../pkg/test/several.js";
 import { open, picture, stage } from "./browser.js";
-import { annotate, drop, ended, findings, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT } from "./page_support.js";
+import { annotate, drop, ended, findings, lookedAt, modelReady, saved, savedTable, smallCounts, smallMatrix, table, WAIT, writeAll } from "./page_support.js";
 
 const at = stage();
 
@@ -119,6 +120,59 @@ test("a sample that cannot be annotated says why, and the others can", async () 
   assert.equal(await page.textContent("#results-title"), "small.csv");
   await page.waitForFunction(() => document.querySelector("#samples-list button:last-child").textContent === "✓ small.csv", null, WAIT);
   assert.match(await page.textContent("#samples-save"), /One table of those annotated/);
+  await close();
+});
+
+test("triplets, folders and files are told apart as samples, and what is no matrix is named", async () => {
+  const { page, problems, close } = await open(at.browser, at.origin);
+  await modelReady(page);
+  const ofCells = async (n) => {
+    const { cells, genes, rows } = await smallCounts(n);
+    return triplet(cells, genes, rows);
+  };
+  const prefixed = (prefix, files) => Object.fromEntries(Object.entries(files).map(([name, content]) => [`${prefix}${name}`, content]));
+  const [six, nine] = [await ofCells(6), await ofCells(9)];
+  const geo = await writeAll(at.folder, "geo", { ...prefixed("GSM1_a_", six), ...prefixed("GSM2_b_", nine), "notes.png": "-" });
+  const two = await writeAll(at.folder, "two", { ...prefixed("s1/filtered/", six), ...prefixed("s2/filtered/", nine), "s1/metadata.csv": "cell,batch\n" });
+  const csv = await readFile(await smallMatrix(at.folder));
+  const tables = await writeAll(at.folder, "tables", { "a.csv": csv, "b.csv": csv });
+  const names = Object.keys({ ...prefixed("GSM1_a_", six), ...prefixed("GSM2_b_", nine) }).map((name) => join(geo, name));
+  const ways = [
+    [["GSM1_a", "GSM2_b"], "", () => page.setInputFiles("#file", names)],
+    [["GSM1_a", "GSM2_b"], "notes.png", () => page.setInputFiles("#folder", geo)],
+    [["GSM1_a", "GSM2_b"], "notes.png", () => drop(page, geo)],
+    [["s1/filtered", "s2/filtered"], "s1/metadata.csv", () => drop(page, two)],
+    [["two/s1/filtered", "two/s2/filtered", "geo/GSM1_a", "geo/GSM2_b"].map((path) => (path.startsWith("two") ? path : path.slice(4))), "two/s1/metadata.csv, geo/notes.png", () => drop(page, two, geo)],
+    [["a.csv", "b.csv"], "", () => page.setInputFiles("#folder", tables)],
+  ];
+  for (const [wanted, ignored, hand] of ways) {
+    await hand();
+    await page.waitForFunction((wanted) => [...document.querySelectorAll("#samples-list button")].map((made) => made.textContent).sort().join() === wanted, wanted.toSorted().join(), WAIT);
+    await lookedAt(page);
+    assert.ok(await page.isHidden("#error"), await page.textContent("#error-text"));
+    if (ignored === "") assert.ok(await page.isHidden("#ignored"));
+    else assert.equal((await page.textContent("#ignored")).match(/: (.*)\.$/)[1].split(", ").sort().join(", "), ignored.split(", ").sort().join(", "));
+  }
+  await drop(page, geo);
+  await page.waitForSelector("#ignored:not([hidden])", WAIT);
+  await lookedAt(page);
+  await picture(page, "samples-triplets");
+  await page.click("#samples-all");
+  await page.waitForFunction(() => [...document.querySelectorAll("#samples-list button")].every((made) => made.textContent.startsWith("✓ ") && !made.disabled), null, WAIT);
+  await page.click("#samples-together");
+  await page.waitForFunction(() => /^15 cells/.test(document.querySelector("#found-summary").textContent), null, WAIT);
+  await saved(page, "#samples-save");
+
+  // Of one name, from two folders; and what is opened by itself.
+  const again = { name: "same.csv", mimeType: "", buffer: csv };
+  await page.setInputFiles("#file", [again, { ...again, buffer: await readFile(await table(join(at.folder, "nine.csv"), (await smallCounts(9)).genes, await smallCounts(9))) }, { ...again, name: "old.scdiva" }]);
+  await page.waitForFunction(() => document.querySelectorAll("#samples-list button").length === 2, null, WAIT);
+  assert.deepEqual(await page.$$eval("#samples-list button", (all) => all.map((made) => made.textContent)), ["same.csv", "same (2).csv"]);
+  assert.match(await page.textContent("#ignored"), /^Not opened, being no matrix or part of one: old\.scdiva\. An analysis \(\.scdiva\) is opened by itself\.$/);
+  await page.setInputFiles("#file", ["matrix.mtx", "features.tsv", "barcodes.tsv", "matrix.mtx"].map((name) => ({ name, mimeType: "", buffer: Buffer.from(six[name]) })));
+  await page.waitForSelector("#error:not([hidden])", WAIT);
+  assert.match(await page.textContent("#error-text"), /^matrix\.mtx: given twice, and which files belong together cannot be told; wanted the folder of each$/);
+  assert.deepEqual(problems, []);
   await close();
 });
 

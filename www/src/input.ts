@@ -14,42 +14,146 @@ export interface Matrix {
 const MAX_FILES = 10_000;
 const MAX_DEPTH = 16;
 
+/** What was handed over: matrices, and the names of files that are none. */
+export interface Handed {
+  matrices: Matrix[];
+  ignored: string[];
+}
+
 /** What was chosen in a dialog: files, or all files of a folder. */
-export function chosen(list: FileList): Matrix[] {
-  const files = [...list];
-  const folder = files[0]?.webkitRelativePath.split("/")[0];
-  if (!folder) return together(new Map(files.map((file) => [file.name, file])));
-  const all = several(folder, async () => {
-    if (files.length > MAX_FILES) throw tooMany(folder);
-    return new Map(files.map((file) => [file.webkitRelativePath.slice(folder.length + 1), file]));
-  });
-  return [all];
+export function chosen(list: FileList): Handed {
+  const { name, files } = chosenFolder(list) ?? {};
+  return name === undefined ? ofFiles([...list]) : sorted(name, new Map(Object.entries(files as object)));
+}
+
+/** A folder that was chosen, as it is. */
+export function chosenFolder(list: FileList): { name: string; files: Record<string, File> } | undefined {
+  const name = list[0]?.webkitRelativePath.split("/")[0];
+  return name ? { name, files: Object.fromEntries([...list].map((file) => [file.webkitRelativePath.slice(name.length + 1), file])) } : undefined;
 }
 
 /** What was dropped. Entries and files have to be taken while the event lasts. */
-export function dropped(transfer: DataTransfer): Matrix[] {
+export async function dropped(transfer: DataTransfer): Promise<Handed> {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   const files = [...transfer.files];
+  if (!entries.some(isFolder)) return ofFiles(files);
   const [only] = entries;
-  if (entries.length === 1 && only && isFolder(only)) return [several(only.name, () => filesOf(only.name, [only], only.fullPath))];
-  if (entries.some(isFolder)) return [several(`${entries.length} files and folders`, () => filesOf("what was dropped", entries, ""))];
-  return together(new Map(files.map((file) => [file.name, file])));
-}
-
-/** A file that is a matrix by itself, and no part of one. */
-const WHOLE = /\.(h5ad|h5|hdf5|loom|zip|csv(\.gz)?)$/i;
-
-/** One file; or several that are one matrix, called by the name of the one that holds the entries; or several that are a matrix each. */
-function together(files: Map<string, File>): Matrix[] {
-  if (files.size <= 1 || [...files.keys()].every((name) => WHOLE.test(name))) {
-    return [...files.values()].map((file) => ({ name: file.name, input: async () => file }));
+  const isOne = entries.length === 1 && only !== undefined;
+  const name = isOne ? only.name : `${entries.length} files and folders`;
+  try {
+    return sorted(name, await filesOf(name, entries, isOne ? only.fullPath : ""));
+  } catch (error) {
+    return refused(name, error);
   }
-  const entries = [...files.keys()].find((name) => /\.mtx(\.gz)?$/i.test(name));
-  return [several(entries ?? `${files.size} files`, async () => files)];
 }
 
-function several(name: string, files: (signal: AbortSignal) => Promise<Map<string, File>>): Matrix {
-  return { name, input: async (signal) => ({ name, files: Object.fromEntries(await files(signal)) }) };
+/** Files of no folder. Several may have one name, being from several folders. */
+function ofFiles(files: File[]): Handed {
+  const named = new Map<string, File>();
+  for (const file of files) {
+    let name = file.name;
+    if (named.has(name) && part(name)) {
+      const problem = "given twice, and which files belong together cannot be told; wanted the folder of each";
+      return refused(name, new ScDiVaError("argument", `${name}: ${problem}`));
+    }
+    for (let n = 2; named.has(name); n++) name = file.name.replace(/(\.|$)/, ` (${n})$1`);
+    named.set(name, file);
+  }
+  return named.size === 1 ? { matrices: files.map((file) => ({ name: file.name, input: async () => file })), ignored: [] } : sorted(undefined, named);
+}
+
+/** Looking at it says what is wrong. */
+const refused = (name: string, error: unknown): Handed => ({ matrices: [{ name, input: () => Promise.reject(error) }], ignored: [] });
+
+/** A file that is a matrix by itself, and no part of one; and one that may be, where there is no other. */
+const WHOLE = /\.(h5ad|h5|hdf5|loom|zip|csv(\.gz)?)$/i;
+const TABLE = /\.(tsv|txt)(\.gz)?$/i;
+/** What the page opens by itself. */
+const OWN = /\.(scdiva|safetensors)$/i;
+
+type Kind = "entries" | "features" | "barcodes";
+
+/** What a file is to a 10x matrix: its folder and what its name begins with, and which of the three. */
+function part(path: string): { prefix: string; kind: Kind } | undefined {
+  const [, prefix, name = ""] = /^(.*?)(matrix\.mtx|\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(\.gz)?$/.exec(path) ?? [];
+  if (prefix === undefined) return undefined;
+  return { prefix, kind: name.endsWith("mtx") ? "entries" : name === "barcodes.tsv" ? "barcodes" : "features" };
+}
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/") + 1);
+
+/** A matrix among the files: what it is called, shortly and at length, and its files by their names in its folder. */
+interface Group {
+  short: string;
+  long: string;
+  files: Map<string, File>;
+}
+
+/** Finds the matrices among files of the folder `whole`, or of none: stores, triplets, and files that are a matrix each. */
+function sorted(whole: string | undefined, files: Map<string, File>): Handed {
+  const left = new Map(files);
+  const groups: Group[] = [];
+  const take = (name: string, folder: string, paths: string[]) => {
+    const long = name.replace(/[/_.-]+$/, "") || whole || (paths[0] as string);
+    groups.push({ short: long.split("/").at(-1) as string, long, files: new Map(paths.map((path) => [path.slice(folder.length), files.get(path) as File])) });
+    for (const path of paths) left.delete(path);
+  };
+  const stores = [...files.keys()].filter((path) => /(^|\/)(\.zgroup|zarr\.json)$/.test(path)).map(folderOf);
+  for (const store of new Set(stores)) {
+    if (!stores.some((other) => other !== store && store.startsWith(other))) take(store, store, [...left.keys()].filter((path) => path.startsWith(store)));
+  }
+  const visible = [...left.keys()].filter((path) => !/(^|\/)\./.test(path));
+  for (const triplet of triplets(visible)) take(triplet.prefix, folderOf(triplet.prefix), triplet.paths);
+  const tables = visible.filter((path) => left.has(path) && !part(path));
+  // Beside a store or a 10x matrix a table is about its cells.
+  const isAlone = groups.length === 0;
+  const found = tables.filter((path) => WHOLE.test(path) && (isAlone || !/\.csv(\.gz)?$/i.test(path)));
+  const single = found.length > 0 || !isAlone ? found : tables.filter((path) => TABLE.test(path));
+  for (const path of single) take(path, folderOf(path), [path]);
+  const own = visible.find((path) => OWN.test(path));
+  if (groups.length === 0 && own !== undefined && !whole) take(own, "", [own]);
+  const all = `${files.size} files`;
+  if (groups.length === 0) return { matrices: [several(whole ?? all, files)], ignored: [] };
+  const ignored = visible.filter((path) => left.has(path));
+  const [only] = groups;
+  if (groups.length === 1 && only) return { matrices: [matrix(whole ?? ([...only.files.keys()][0] as string), only.files)], ignored };
+  const names = groups.map(({ short }) => short);
+  return { matrices: groups.map(({ short, long, files }) => matrix(names.filter((name) => name === short).length > 1 ? long : short, files)), ignored };
+}
+
+/** The three files of each 10x matrix; of features and barcodes those whose name begins alike, or the only ones in the folder. */
+function triplets(paths: string[]): { prefix: string; paths: string[] }[] {
+  const parts = paths.flatMap((path) => {
+    const found = part(path);
+    return found ? [{ path, ...found }] : [];
+  });
+  const entries = parts.filter(({ kind }) => kind === "entries");
+  return entries.map(({ path, prefix }) => {
+    const folder = folderOf(path);
+    const isOnly = entries.filter((other) => folderOf(other.path) === folder).length === 1;
+    const beside = (wanted: Kind) => {
+      const near = parts.filter(({ kind, path }) => kind === wanted && folderOf(path) === folder);
+      const alike = near.filter((other) => prefix.startsWith(other.prefix)).sort((a, b) => b.prefix.length - a.prefix.length);
+      return (alike.length > 0 ? alike.slice(0, 1) : isOnly ? near : []).map(({ path }) => path);
+    };
+    return { prefix, paths: [path, ...beside("features"), ...beside("barcodes")] };
+  });
+}
+
+/** A file by itself is given as such. */
+function matrix(name: string, files: Map<string, File>): Matrix {
+  const [only] = files.values();
+  return files.size === 1 && only && [...files.keys()][0] === name ? { name, input: async () => only } : several(name, files);
+}
+
+function several(name: string, files: Map<string, File>): Matrix {
+  return {
+    name,
+    async input() {
+      if (files.size > MAX_FILES) throw tooMany(name);
+      return { name, files: Object.fromEntries(files) };
+    },
+  };
 }
 
 /** All files inside, by their names after `start`. */

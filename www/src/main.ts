@@ -2,9 +2,10 @@ import "./style.css";
 import { type DeviceChoice, type ScDiVa, ScDiVaError } from "scdiva";
 import { ask } from "./busy";
 import { chosenDevice, loadModel, rememberDevice } from "./device";
+import { count } from "./format";
 import { onChoice } from "./found";
 import { forgetHeads, isHeadFile, openHead, restoreHeads, showHeads } from "./heads";
-import { chosen, dropped, type Matrix } from "./input";
+import { chosen, dropped, type Handed, type Matrix } from "./input";
 import { chosenModel, onNewModel, rememberModel, showModels } from "./models";
 import { keepOffline, watchRequests } from "./offline";
 import { page } from "./page";
@@ -99,9 +100,9 @@ function renew(): void {
 
 for (const input of [page.file, page.folder]) {
   input.addEventListener("change", () => {
-    const matrices = input.files ? chosen(input.files) : [];
+    const handed = input.files && chosen(input.files);
     input.value = "";
-    void start(matrices);
+    if (handed) void start(handed);
   });
 }
 
@@ -133,7 +134,7 @@ page.demo.addEventListener("click", () => {
       return response.blob();
     },
   };
-  void start([demo], true);
+  void start({ matrices: [demo], ignored: [] }, true);
 });
 
 // Only where something would be lost: the browser asks in words of its own.
@@ -164,15 +165,26 @@ addEventListener("dragleave", (event) => {
 addEventListener("drop", (event) => {
   event.preventDefault();
   page.drop.classList.remove("over");
-  if (event.dataTransfer) void start(dropped(event.dataTransfer));
+  if (event.dataTransfer) void dropped(event.dataTransfer).then(start);
 });
 
+/** More files than this are not named. */
+const N_NAMED = 6;
+
+function showIgnored(names: string[]): void {
+  const more = names.length > N_NAMED ? ` and ${count(names.length - N_NAMED)} more` : "";
+  const own = names.some(isStudyFile) ? " An analysis (.scdiva) is opened by itself." : "";
+  page.ignored.textContent = `Not opened, being no matrix or part of one: ${names.slice(0, N_NAMED).join(", ")}${more}.${own}`;
+  page.ignored.hidden = names.length === 0;
+}
+
 /** Another matrix, or several: looked at, and annotated at once if there is nothing to decide. */
-async function start(matrices: Matrix[], atOnce = false): Promise<void> {
+async function start({ matrices, ignored }: Handed, atOnce = false): Promise<void> {
   const [matrix] = matrices;
   if (!matrix) return;
   if (isHeadFile(matrix.name)) return addHead((await matrix.input(new AbortController().signal)) as File);
   if (!(await mayLose(`open ${matrix.name}`))) return;
+  showIgnored(ignored);
   samples?.close();
   const opened = new Samples(matrices, () => model);
   samples = opened;

@@ -1,10 +1,9 @@
 // Which model is used, and those that the visitor brought.
 
-import type { MatrixFiles } from "scdiva";
 import { h } from "./dom";
 import { size } from "./format";
 import { page } from "./page";
-import { chosen } from "./input";
+import { chosenFolder } from "./input";
 import { type FetchedModel, fetchModel, modelFolder } from "./modelfetch";
 import { removeModel, storedModels, storeModel } from "./modelstore";
 
@@ -59,13 +58,10 @@ const weights = (files: { path: string; sha256: string }[]): string | undefined 
 /** A folder that is chosen, or one at an address of this site, becomes a model of this browser, and is used at once. */
 export function onNewModel(use: Use): void {
   page.modelFolder.addEventListener("change", () => {
-    const [folder] = chosen(page.modelFolder.files as FileList);
+    const folder = chosenFolder(page.modelFolder.files as FileList);
     page.modelFolder.value = "";
     if (!folder) return;
-    void add(use, async (signal) => {
-      const { files } = (await folder.input(signal)) as MatrixFiles & { files: Record<string, File> };
-      return { name: folder.name, files, wanted: undefined };
-    });
+    void add(use, async () => ({ ...folder, wanted: undefined }));
   });
   const fromAddress = (address: string) =>
     add(use, (signal) => {

@@ -29,6 +29,7 @@ export const page = {
   file: part("file", HTMLInputElement),
   folder: part("folder", HTMLInputElement),
   demo: part("demo", HTMLButtonElement),
+  ignored: part("ignored", HTMLElement),
   samples: part("samples", HTMLElement),
   samplesText: part("samples-text", HTMLElement),
   samplesList: part("samples-list", HTMLElement),
