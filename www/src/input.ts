@@ -117,6 +117,8 @@ function sorted(whole: string | undefined, files: Map<string, File>): Handed {
   const ignored = visible.filter((path) => left.has(path));
   const [only] = groups;
   if (groups.length === 1 && only) return { matrices: [matrix(whole ?? ([...only.files.keys()][0] as string), only.files)], ignored };
+  // A folder's files come in no order.
+  if (whole !== undefined) groups.sort((a, b) => a.long.localeCompare(b.long, "en", { numeric: true }));
   const names = groups.map(({ short }) => short);
   return { matrices: groups.map(({ short, long, files }) => matrix(names.filter((name) => name === short).length > 1 ? long : short, files)), ignored };
 }
