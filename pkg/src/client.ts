@@ -62,6 +62,8 @@ export abstract class Client {
   #info: Info;
   #last: Promise<unknown> = Promise.resolve();
   #disposed = false;
+  /** Ends the start of a worker that replaces another. */
+  #starting: AbortController | undefined;
   /** Heads that are not the model's, which a new worker must be given again. */
   readonly #heads = new Map<string, MatrixFile>();
 
@@ -197,6 +199,7 @@ export abstract class Client {
   /** Ends the worker and gives the device's memory back. Whatever still runs is rejected with `disposed`. */
   dispose(): void {
     this.#disposed = true;
+    this.#starting?.abort();
     this.#end("disposed", "disposed");
   }
 
@@ -227,7 +230,8 @@ export abstract class Client {
   }
 
   async #start(signal: AbortSignal | undefined): Promise<Worker> {
-    const worker = await start(this.#host, this.#model, signal);
+    const { signal: ended } = (this.#starting = new AbortController());
+    const worker = await start(this.#host, this.#model, signal ? AbortSignal.any([signal, ended]) : ended);
     try {
       // It is not the one in use yet, which `#call` wants.
       for (const [name, file] of this.#heads) {
@@ -253,12 +257,17 @@ export abstract class Client {
         signal?.throwIfAborted();
         if (this.#disposed) throw new ScDiVaError("disposed", "disposed");
         // A worker that had to be ended is replaced, with the same model on the same device.
-        this.#worker ??= await this.#start(signal);
-        this.#info = this.#worker.info;
-        return await run(this.#worker);
+        const worker = this.#worker ?? (await this.#start(signal));
+        if (this.#disposed) {
+          worker.connection.terminate();
+          throw new ScDiVaError("disposed", "disposed");
+        }
+        this.#worker = worker;
+        this.#info = worker.info;
+        return await run(worker);
       });
     } catch (error) {
-      throw asScDiVaError(error);
+      throw this.#disposed ? new ScDiVaError("disposed", "disposed") : asScDiVaError(error);
     }
   }
 

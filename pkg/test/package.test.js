@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { openAsBlob } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import workers from "node:worker_threads";
 import { ScDiVa } from "scdiva";
 import { codeIs } from "./code.js";
 import { annotateNatively, demo, inspectNatively } from "./command.js";
@@ -140,6 +142,34 @@ test("a run can be cancelled, before and under way, and the next one works", asy
 test("runs one task after another", async () => {
   const [first, second] = await Promise.all([scdiva.inspect(demo), scdiva.inspect(demo)]);
   assert.deepEqual(first, second);
+});
+
+test("disposed of while its worker is replaced, nothing is left of it", async (t) => {
+  const { Worker } = workers;
+  let nWorkers = 0;
+  let nStarted = 0;
+  workers.Worker = class extends Worker {
+    constructor(...rest) {
+      super(...rest);
+      nWorkers++;
+      nStarted++;
+      this.once("exit", () => nWorkers--);
+    }
+  };
+  syncBuiltinESMExports();
+  t.after(() => {
+    workers.Worker = Worker;
+    syncBuiltinESMExports();
+  });
+  const other = await ScDiVa.load();
+  // A defect: the worker is ended, and the next task starts another.
+  await assert.rejects(other.forward({ geneIds: null, values: null }), codeIs("internal", /./));
+  const next = other.inspect(demo);
+  while (nStarted < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  other.dispose();
+  await assert.rejects(next, codeIs("disposed", /./));
+  for (let i = 0; nWorkers > 0 && i < 100; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(nWorkers, 0);
 });
 
 test("after dispose there is nothing more to do", async () => {
