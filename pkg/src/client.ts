@@ -84,7 +84,8 @@ export abstract class Client {
    * What a file is to this model: which matrix, counts or not, species, genes found, what it says about its cells; and why it cannot be used, if
    * so. Reads a sample of it.
    */
-  inspect(input: MatrixInput, options: InputOptions = {}): Promise<Inspection> {
+  async inspect(input: MatrixInput, options: InputOptions = {}): Promise<Inspection> {
+    checkOptions(options);
     return this.#task(options.signal, async (worker) => {
       const matrix = await this.#matrix(input, options);
       return await this.#call(worker, "inspect", { matrix }, told(options));
@@ -92,7 +93,8 @@ export abstract class Client {
   }
 
   /** Cell types of all cells of a file. */
-  annotate(input: MatrixInput, options: AnnotateOptions = {}): Promise<Annotation> {
+  async annotate(input: MatrixInput, options: AnnotateOptions = {}): Promise<Annotation> {
+    checkOptions(options);
     const { head, minProbability, tissue, signal } = options;
     return this.#task(signal, async (worker) => {
       const matrix = await this.#matrix(input, options);
@@ -113,6 +115,7 @@ export abstract class Client {
     input: MatrixInput,
     options: Omit<AnnotateOptions, "minProbability"> = {},
   ): AsyncGenerator<AnnotationBatch, void, void> {
+    checkOptions(options);
     const left = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
     const batches: AnnotationBatch[] = [];
@@ -148,7 +151,8 @@ export abstract class Client {
    * Annotates a file and looks at its cells as a whole: groups that vote, a layout in two dimensions. The file stays open for questions
    * (genes, columns, markers, tables) until the analysis, or all of this, is disposed of.
    */
-  analyse(input: MatrixInput, options: AnalyseOptions = {}): Promise<Analysis> {
+  async analyse(input: MatrixInput, options: AnalyseOptions = {}): Promise<Analysis> {
+    checkOptions(options);
     const { head, minProbability, tissue, vote = true, groups, umap = true, signal, onProgress, onBatch } = options;
     const onStage = onProgress && rate((stage, progress) => onProgress({ stage: stage as AnalysisStage, ...progress }));
     return this.#task(signal, async (worker) => {
@@ -164,7 +168,8 @@ export abstract class Client {
   }
 
   /** The cell embeddings of all cells of a file. */
-  embed(input: MatrixInput, options: InputOptions = {}): Promise<Embedding> {
+  async embed(input: MatrixInput, options: InputOptions = {}): Promise<Embedding> {
+    checkOptions(options);
     return this.#task(options.signal, async (worker) => {
       const matrix = await this.#matrix(input, options);
       return await this.#call(worker, "embed", { matrix }, told(options));
@@ -176,7 +181,9 @@ export abstract class Client {
    * `head: name`, until `dispose`; `file` is what `addHead` takes another time.
    */
   async fitHead(input: MatrixInput, options: FitHeadOptions): Promise<FittedHead> {
+    checkOptions(options);
     const { labelColumn, name = "reference", ...reading } = options;
+    if (typeof labelColumn !== "string") throw new ScDiVaError("argument", `labelColumn: ${String(labelColumn)}; wanted the obs column that holds the types`);
     const fitted = await this.#task(reading.signal, async (worker) => {
       const matrix = await this.#matrix(input, reading);
       return await this.#call(worker, "fitHead", { matrix, labelColumn, name }, told(reading));
@@ -204,6 +211,9 @@ export abstract class Client {
   }
 
   async #matrix(input: MatrixInput, options: Omit<InputOptions, "onProgress">): Promise<WireMatrix> {
+    if (typeof input !== "string" && (typeof input !== "object" || input === null)) {
+      throw new ScDiVaError("argument", `the matrix is ${String(input)}; wanted a File, a Blob, bytes, in Node a path, or { name, files }`);
+    }
     const { name = nameOf(input), signal, layer, geneColumn, species, minCounts } = options;
     if (minCounts !== undefined && !(Number.isInteger(minCounts) && minCounts >= 0 && minCounts < 2 ** 32)) {
       throw new ScDiVaError("argument", `minCounts: ${minCounts}, wanted a whole number from 0 on`);
@@ -254,7 +264,7 @@ export abstract class Client {
   async #task<T>(signal: AbortSignal | undefined, run: (worker: Worker) => Promise<T>): Promise<T> {
     try {
       return await this.#queue(async () => {
-        signal?.throwIfAborted();
+        checkSignal(signal);
         if (this.#disposed) throw new ScDiVaError("disposed", "disposed");
         // A worker that had to be ended is replaced, with the same model on the same device.
         const worker = this.#worker ?? (await this.#start(signal));
@@ -267,7 +277,7 @@ export abstract class Client {
         return await run(worker);
       });
     } catch (error) {
-      throw this.#disposed ? new ScDiVaError("disposed", "disposed") : asScDiVaError(error);
+      throw this.#disposed ? new ScDiVaError("disposed", "disposed") : asScDiVaError(error, signal);
     }
   }
 
@@ -280,13 +290,13 @@ export abstract class Client {
   ): Promise<Calls[Name]["answer"]> {
     const { signal } = listening;
     const answer = this.#queue(async () => {
-      signal?.throwIfAborted();
+      checkSignal(signal);
       return await this.#call(worker, name, question, listening, false);
     });
     try {
       return await orAborted(answer, signal);
     } catch (error) {
-      throw asScDiVaError(error);
+      throw asScDiVaError(error, signal);
     }
   }
 
@@ -310,11 +320,25 @@ export abstract class Client {
     };
     if (signal?.aborted) cancel();
     signal?.addEventListener("abort", cancel, { once: true });
+    // What the caller's function throws ends the call, once the worker has ended it.
+    let thrown: ScDiVaError | undefined;
+    const guarded = <Told extends unknown[]>(what: string, tell: ((...told: Told) => void) | undefined) => (...told: Told) => {
+      if (thrown) return;
+      try {
+        tell?.(...told);
+      } catch (error) {
+        thrown = callersError(what, error);
+        cancel();
+      }
+    };
+    const guard = { onStage: guarded("onProgress", listening.onStage), onBatch: guarded("onBatch", listening.onBatch) };
     try {
-      return await request(worker.connection, name, values, listening, (fail) => (this.#fail = fail));
+      const answer = await request(worker.connection, name, values, guard, (fail) => (this.#fail = fail));
+      if (thrown) throw thrown;
+      return answer;
     } catch (error) {
       if (error instanceof LastError) this.#end(error.code, error.message);
-      throw error;
+      throw thrown ?? error;
     } finally {
       this.#fail = undefined;
       clearTimeout(timer);
@@ -334,13 +358,15 @@ export abstract class Client {
 
 /** Fetches or opens the model's files and brings them to a device in a new worker. */
 export async function load(host: Host, options: LoadOptions): Promise<[Model, Worker]> {
+  checkOptions(options);
   const { model = { name: "models/mini", files: mini }, device = "auto", precision = "auto", onProgress, signal } = options;
   try {
+    checkSignal(signal);
     const files = await Promise.all(download(host, model.files, onProgress, signal));
     const wanted: Model = { name: model.name, files, device, precision };
     return [wanted, await start(host, wanted, signal)];
   } catch (error) {
-    throw asScDiVaError(error);
+    throw asScDiVaError(error, signal);
   }
 }
 
@@ -357,14 +383,18 @@ function download(
       received.set(name, [bytes, total]);
       const sums = [...received.values()].reduce(([a, b], [c, d]) => [a + c, b + d], [0, 0]);
       const known = received.size === names.length && Number.isFinite(sums[1]);
-      onProgress?.({ receivedBytes: sums[0], totalBytes: known ? sums[1] : undefined });
+      try {
+        onProgress?.({ receivedBytes: sums[0], totalBytes: known ? sums[1] : undefined });
+      } catch (error) {
+        throw callersError("onProgress", error);
+      }
     };
     return host.source(files[name] as Blob, name, tell, signal);
   });
 }
 
 async function start(host: Host, model: Model, signal: AbortSignal | undefined): Promise<Worker> {
-  signal?.throwIfAborted();
+  checkSignal(signal);
   const connection = host.connect();
   const cancel = host.sharesMemory() ? new Int32Array(new SharedArrayBuffer(4)) : undefined;
   connection.send({ cancel });
@@ -446,8 +476,25 @@ function nameOf(input: MatrixInput, otherwise = "matrix"): string {
   return "name" in input ? String(input.name) : otherwise;
 }
 
-function asScDiVaError(error: unknown): ScDiVaError {
+/** Whatever its reason is. */
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new ScDiVaError("cancelled", "cancelled");
+}
+
+/** `null` is what a default does not stand for. */
+function checkOptions(options: object | null | undefined): void {
+  if (typeof options !== "object" || options === null) throw new ScDiVaError("argument", `the options are ${String(options)}; wanted an object`);
+}
+
+/** What a function of the caller's threw. */
+function callersError(what: string, error: unknown): ScDiVaError {
+  const own = new ScDiVaError("argument", `${what} threw: ${error instanceof Error ? error.message : String(error)}`);
+  own.cause = error;
+  return own;
+}
+
+function asScDiVaError(error: unknown, signal?: AbortSignal): ScDiVaError {
   if (error instanceof ScDiVaError) return error;
-  if (error instanceof Error && error.name === "AbortError") return new ScDiVaError("cancelled", "cancelled");
+  if (signal?.aborted || (error instanceof Error && error.name === "AbortError")) return new ScDiVaError("cancelled", "cancelled");
   return new ScDiVaError("internal", error instanceof Error ? error.message : String(error));
 }

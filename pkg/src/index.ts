@@ -2,6 +2,7 @@
 
 import { Client, load } from "./client.js";
 import { ScDiVaError } from "./error.js";
+import { fetched } from "./fetched.js";
 import type { Host, Response } from "./protocol.js";
 import { hasWasmSimd } from "./simd.js";
 import type { LoadOptions, Support } from "./types.js";
@@ -49,37 +50,3 @@ const host: Host = {
 
   sharesMemory: () => globalThis.crossOriginIsolated === true,
 };
-
-async function fetched(url: URL, received: (bytes: number, total: number) => void, signal: AbortSignal | undefined): Promise<Blob> {
-  let response: Response_;
-  try {
-    response = await fetch(url, signal ? { signal } : {});
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new ScDiVaError("network", `${url.href}: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  if (!response.ok || !response.body) throw new ScDiVaError("network", `${url.href}: ${response.status} ${response.statusText}`);
-  // What is counted below is unpacked; a length of what was packed would mislead.
-  const packed = response.headers.has("content-encoding");
-  const total = packed ? Number.NaN : Number(response.headers.get("content-length") ?? Number.NaN);
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  let n = 0;
-  for await (const part of chunks(response.body)) {
-    parts.push(part as Uint8Array<ArrayBuffer>);
-    n += part.length;
-    received(n, total);
-  }
-  return new Blob(parts);
-}
-
-type Response_ = globalThis.Response;
-
-/** Not every browser's streams can be iterated over. */
-async function* chunks(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const reader = stream.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
-  }
-}

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { Client, load } from "./client.js";
 import { ScDiVaError } from "./error.js";
+import { fetched } from "./fetched.js";
 import type { Host } from "./protocol.js";
 import { hasWasmSimd } from "./simd.js";
 import type { LoadOptions, Support } from "./types.js";
@@ -61,8 +62,12 @@ const host: Host = {
     return isFolder ? await filesOf(input) : { [name]: input };
   },
 
-  async source(input, name, received) {
+  async source(input, name, received, signal) {
     received(0, Number.NaN);
+    if (input instanceof URL && /^https?:$/.test(input.protocol)) {
+      return { name, bytes: new Uint8Array(await (await fetched(input, received, signal)).arrayBuffer()) };
+    }
+    if (input instanceof URL && input.protocol !== "file:") throw new ScDiVaError("argument", `${name}: ${input.href}; wanted file:, http: or https:`);
     if (input instanceof URL) return { name, path: fileURLToPath(input) };
     if (typeof input === "string") return { name, path: input };
     // Read here: a blob that stands for a file cannot be sent to a worker thread.

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { openAsBlob } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,7 +9,7 @@ import { after, before, test } from "node:test";
 import workers from "node:worker_threads";
 import { ScDiVa } from "scdiva";
 import { codeIs } from "./code.js";
-import { annotateNatively, demo, inspectNatively } from "./command.js";
+import { annotateNatively, demo, inspectNatively, root } from "./command.js";
 import { assertSame, parse } from "./csv.js";
 import { golden } from "./golden.js";
 import { table, triplet, zarr } from "./several.js";
@@ -137,6 +138,59 @@ test("a run can be cancelled, before and under way, and the next one works", asy
   const run = scdiva.annotate(demo, { signal: controller.signal, onProgress: () => controller.abort() });
   await assert.rejects(run, codeIs("cancelled", /./));
   assert.equal((await scdiva.inspect(demo)).values.kind, "counts");
+});
+
+test("a signal that was aborted for any reason is cancelled, waiting or under way", async () => {
+  for (const reason of [new Error("left the page"), "user", new DOMException("late", "TimeoutError")]) {
+    await assert.rejects(scdiva.annotate(demo, { signal: AbortSignal.abort(reason) }), codeIs("cancelled", /./));
+    await assert.rejects(ScDiVa.load({ signal: AbortSignal.abort(reason) }), codeIs("cancelled", /./));
+    const controller = new AbortController();
+    await assert.rejects(scdiva.annotate(demo, { signal: controller.signal, onProgress: () => controller.abort(reason) }), codeIs("cancelled", /./));
+  }
+  const analysis = await scdiva.analyse(table(3), { umap: false, vote: false });
+  await assert.rejects(analysis.gene("CD3D", AbortSignal.abort("user")), codeIs("cancelled", /./));
+  analysis.dispose();
+});
+
+test("what the caller's own function throws rejects the call, and the next one works", async () => {
+  const error = new Error("boom");
+  const onProgress = () => {
+    throw error;
+  };
+  const isOurs = (what) => (rejected) => codeIs("argument", new RegExp(`^${what} threw: boom$`))(rejected) && rejected.cause === error;
+  await assert.rejects(scdiva.annotate(demo, { onProgress }), isOurs("onProgress"));
+  await assert.rejects(scdiva.analyse(table(3), { onBatch: onProgress }), isOurs("onBatch"));
+  await assert.rejects(ScDiVa.load({ onProgress }), isOurs("onProgress"));
+  assert.equal((await scdiva.inspect(demo)).values.kind, "counts");
+});
+
+test("what is missing is said", async () => {
+  await assert.rejects(scdiva.fitHead(demo), codeIs("argument", /the options are undefined; wanted an object/));
+  await assert.rejects(scdiva.fitHead(demo, {}), codeIs("argument", /labelColumn: undefined; wanted/));
+  for (const call of ["inspect", "annotate", "analyse", "embed"]) {
+    await assert.rejects(scdiva[call](demo, null), codeIs("argument", /the options are null; wanted an object/));
+    await assert.rejects(scdiva[call](undefined), codeIs("argument", /the matrix is undefined; wanted a File/));
+  }
+  await assert.rejects(ScDiVa.load(null), codeIs("argument", /the options are null/));
+});
+
+test("a model's files come from addresses, too", async (t) => {
+  const server = createServer(async ({ url }, response) => {
+    const file = await readFile(join(root, "models/mini", url)).catch(() => undefined);
+    response.writeHead(file ? 200 : 404).end(file);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  const at = (name) => new URL(`http://127.0.0.1:${server.address().port}/${name}`);
+  const names = ["config.json", "model.safetensors", "vocab.tsv", "heads/cell_types.safetensors"];
+  const steps = [];
+  const files = Object.fromEntries(names.map((name) => [name, at(name)]));
+  const other = await ScDiVa.load({ model: { name: "fetched", files }, onProgress: (step) => steps.push(step) });
+  assert.equal(other.info.model.nParameters, scdiva.info.model.nParameters);
+  assert.ok(steps.at(-1).receivedBytes > 5e6);
+  other.dispose();
+  await assert.rejects(ScDiVa.load({ model: { name: "x", files: { ...files, "vocab.tsv": at("none.tsv") } } }), codeIs("network", /none\.tsv: 404/));
+  await assert.rejects(ScDiVa.load({ model: { name: "x", files: { ...files, "vocab.tsv": new URL("ftp://127.0.0.1/x") } } }), codeIs("argument", /vocab\.tsv: ftp:.*wanted file:, http: or https:/));
 });
 
 test("runs one task after another", async () => {
