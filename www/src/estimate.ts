@@ -54,7 +54,7 @@ export function estimateText({ nCells }: Inspection, info: ScDiVa["info"], cells
 
 /** Weights twice while they are brought over, embeddings, neighbours with their distances, the answers, and what the program itself needs. */
 function memoryBytes(nCells: number, { model }: ScDiVa["info"]): number {
-  const width = Number(model.config["hidden_size"] ?? model.config["hidden"] ?? 512);
+  const width = Number(model.config["hiddenSize"] ?? 512);
   return 120e6 + 8 * model.nParameters + nCells * (8 * width + 15 * 16 + 100);
 }
 
