@@ -1,8 +1,8 @@
 // This side of an analysis: data, and questions to the worker that keeps the matrix open.
 
-import type { Listening } from "./client.js";
 import { ScDiVaError } from "./error.js";
 import type { AnalysisData, Calls, Pieces } from "./protocol.js";
+import { type Listening, told } from "./telling.js";
 import type { Analysis, SaveOptions } from "./types.js";
 
 type QuestionName = "gene" | "column" | "embedding" | "markers" | "dotPlot" | "csv" | "h5ad" | "close";
@@ -49,7 +49,7 @@ export function openAnalysis(name: string, data: AnalysisData, { ask, original }
     dotPlot: (genes, groups, nGroups, signal) => question("dotPlot", { genes, groups, nGroups }, { signal }),
     csv: (options = {}) => question("csv", threshold(options)),
     async h5ad(options = {}) {
-      const file = await question("h5ad", threshold(options), { signal: options.signal });
+      const file = await question("h5ad", threshold(options), told(options));
       return joined(file, file.onOriginal ? await original() : new Blob());
     },
     dispose() {

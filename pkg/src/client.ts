@@ -2,6 +2,7 @@ import { mini } from "../dist/models/mini.js";
 import { openAnalysis } from "./analysis.js";
 import { type ErrorCode, ScDiVaError } from "./error.js";
 import type { CallName, Calls, Connection, Host, Response, WireMatrix, WireSource } from "./protocol.js";
+import { type Listening, rate, told } from "./telling.js";
 import type {
   AnalyseOptions,
   Analysis,
@@ -24,8 +25,6 @@ import type {
   MatrixInput,
   MatrixSamples,
   Precision,
-  Progress,
-  TaskOptions,
 } from "./types.js";
 
 /** How long a cancelled task may take to end by itself, between two batches, before its worker is ended. */
@@ -45,13 +44,6 @@ interface Worker {
   connection: Connection;
   cancel: Int32Array | undefined;
   info: Info;
-}
-
-/** What a call tells while it runs, and what ends it. */
-export interface Listening {
-  signal?: AbortSignal | undefined;
-  onStage?: ((stage: string, nDone: number, nCells: number) => void) | undefined;
-  onBatch?: ((batch: AnnotationBatch) => void) | undefined;
 }
 
 /** A model on a device, in a worker of its own. Tasks run one after another. */
@@ -434,23 +426,6 @@ function request<Name extends CallName>(
     });
     connection.send({ call, arguments: values });
   });
-}
-
-/** Adds speed and time left to what the worker tells; each stage begins anew. */
-function rate(onProgress: (stage: string, progress: Progress) => void): NonNullable<Listening["onStage"]> {
-  let running: { stage: string; start: number; first: number } | undefined;
-  return (stage, nDone, nCells) => {
-    // What an earlier run did is no work of this one.
-    if (running?.stage !== stage) running = { stage, start: performance.now(), first: nDone };
-    const n = nDone - running.first;
-    const cellsPerSecond = n > 0 ? (1000 * n) / Math.max(performance.now() - running.start, 1e-3) : 0;
-    const secondsLeft = n > 0 ? (nCells - nDone) / cellsPerSecond : undefined;
-    onProgress(stage, { nDone, nCells, cellsPerSecond, secondsLeft });
-  };
-}
-
-function told({ signal, onProgress }: TaskOptions): Listening {
-  return { signal, onStage: onProgress && rate((_, progress) => onProgress(progress)) };
 }
 
 /** Does not wait for what a signal has made pointless. */

@@ -486,6 +486,8 @@ export interface DotPlot {
 export interface SaveOptions {
   /** In place of the analysis's `minProbability`; groups vote again with it. */
   minProbability?: number | undefined;
+  /** Of a new `.h5ad`: the cells written so far. */
+  onProgress?: (progress: Progress) => void;
   /** Ends the writing of a new `.h5ad`. */
   signal?: AbortSignal | undefined;
 }

@@ -148,7 +148,9 @@ print("\\n".join(b.obs["scdiva_cell_type"]), b.uns["scdiva"]["parameters"]["vote
   again.dispose();
 
   const made = await scdiva.analyse(Buffer.from("cell,CD3D,MS4A1,NKG7\na,1,0,2\nb,0,3,1\nc,1,0,0\n"), { name: "table.csv" });
-  await writeFile(path, Buffer.from(await (await made.h5ad()).arrayBuffer()));
+  const steps = [];
+  await writeFile(path, Buffer.from(await (await made.h5ad({ onProgress: ({ nDone, nCells }) => steps.push([nDone, nCells]) })).arrayBuffer()));
+  assert.deepEqual(steps.at(-1), [3, 3]);
   assert.equal(anndata("a = anndata.read_h5ad(sys.argv[1]); print(a.X.toarray().tolist(), list(a.obs_names))", path).trim(), "[[1.0, 0.0, 2.0], [0.0, 3.0, 1.0], [1.0, 0.0, 0.0]] ['a', 'b', 'c']");
   made.dispose();
 });

@@ -39,6 +39,12 @@ test("another device is asked about, and until it is there everything stays", as
   assert.doesNotMatch(page.url(), /device/);
   assert.match(await page.textContent("#device-name"), /^Processor/);
   assert.ok(await page.isVisible("#results"));
+  // Not while it is being written, when that is cancelled.
+  const first = page.waitForEvent("download", { timeout: 1500 }).then(() => "saved", () => "nothing");
+  await page.evaluate(() => ["#save-h5ad", "#saving-cancel"].forEach((id) => document.querySelector(id).click()));
+  await page.waitForFunction(() => document.querySelector("#saving").textContent === "Cancelled.", null, WAIT);
+  assert.ok(await page.isHidden("#saving-cancel"));
+  assert.equal(await first, "nothing");
   await saved(page, "#save-h5ad");
   await chooseDevice(page, "cpu");
   await page.waitForSelector("#results", { state: "hidden", ...WAIT });

@@ -21,6 +21,16 @@ test("types of a file's own are learned, used, and their head is saved and opene
   await page.click("#reference summary");
   await page.selectOption("#reference-column", "simulated_from");
   await page.click("#reference-learn");
+  await page.waitForFunction(() => /of 240 cells/.test(document.querySelector("#progress-text").textContent), null, WAIT);
+  assert.equal(await page.textContent("#run-title"), "Learning the types of pbmc_simulated.h5ad");
+  assert.ok((await page.isDisabled("#species")) && (await page.isHidden("#annotate")));
+  await picture(page, "learning");
+  await page.click("#cancel");
+  await page.waitForSelector("#run", { state: "hidden", ...WAIT });
+  assert.ok((await page.isEnabled("#species")) && (await page.isEnabled("#reference-learn")) && (await page.isHidden("#error")));
+  assert.equal(await page.textContent("#reference-status"), "");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "reference-learn");
+  await page.click("#reference-learn");
   await page.waitForFunction(() => /^Learned 8 types from 240 cells/.test(document.querySelector("#reference-status").textContent), null, WAIT);
   assert.equal(await page.inputValue("#head"), "simulated_from");
   assert.match(await page.textContent("#reference-report .facts"), /Cells used240, of these \d+ held out.*Called rightly[\d.]+ %.*Macro F1[01]\.\d{3}.*Calibration error0\.\d{3}.*Threshold0\.\d+/);

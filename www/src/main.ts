@@ -143,7 +143,7 @@ addEventListener("beforeunload", (event) => {
 });
 
 page.annotate.addEventListener("click", () => void samples?.annotate());
-page.referenceLearn.addEventListener("click", () => void samples?.session.learn());
+page.referenceLearn.addEventListener("click", () => void samples?.learn());
 page.cancel.addEventListener("click", () => samples?.cancel());
 onChoice((change) => void samples?.session.choose(change));
 

@@ -6,13 +6,19 @@ import { count, duration, percent, speed } from "./format";
 import { page } from "./page";
 import { categorical } from "./palette";
 
-const STAGES: [AnalysisProgress["stage"], string][] = [
+type Stage = AnalysisProgress["stage"] | "fit";
+
+const ANNOTATING: [Stage, string][] = [
   ["tissue", "Recognise the tissue"],
   ["read", "Read"],
   ["annotate", "Name cells"],
   ["neighbours", "Find similar cells"],
   ["clusters", "Cluster and vote"],
   ["umap", "Draw the map"],
+];
+export const LEARNING: [Stage, string][] = [
+  ["annotate", "Read the cells"],
+  ["fit", "Fit the head"],
 ];
 /** So many types are shown while they come. */
 const N_LIVE = 8;
@@ -25,16 +31,26 @@ export class RunProgress {
   #nCells = 0;
   #nNamed = 0;
   #shownAt = 0;
+  readonly #stages: [Stage, string][];
 
-  constructor(name: string, device: string) {
+  constructor(title: string, device: string, stages = ANNOTATING) {
     this.#device = device;
-    page.runTitle.textContent = `Annotating ${name}`;
+    this.#stages = stages;
+    page.runTitle.textContent = title;
     page.progress.removeAttribute("value");
     page.progressText.textContent = "Reading …";
     page.live.replaceChildren();
-    page.stages.replaceChildren(...STAGES.map(([stage, text]) => h("li", { data: { stage }, hidden: stage === "tissue" }, text)));
+    page.live.hidden = stages !== ANNOTATING;
+    page.stages.replaceChildren(...stages.map(([stage, text]) => h("li", { data: { stage }, hidden: stage === "tissue" }, text)));
     page.run.hidden = false;
     this.#mark("read");
+  }
+
+  /** The head is fitted at once, on cells that were read. */
+  fitting(): void {
+    this.#mark("fit");
+    page.progress.removeAttribute("value");
+    page.progressText.textContent = "Fitting the head …";
   }
 
   show({ stage, nDone, nCells, cellsPerSecond, secondsLeft }: AnalysisProgress): void {
@@ -70,8 +86,8 @@ export class RunProgress {
     );
   }
 
-  #mark(stage: string): void {
-    const at = STAGES.findIndex(([name]) => name === stage);
+  #mark(stage: Stage): void {
+    const at = this.#stages.findIndex(([name]) => name === stage);
     [...page.stages.children].forEach((item, i) => {
       item.className = i < at ? "done" : i === at ? "now" : "";
       if (i === at) item.setAttribute("aria-current", "step");

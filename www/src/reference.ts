@@ -5,6 +5,7 @@ import { h, save } from "./dom";
 import { count, percent, threshold } from "./format";
 import { keepHead } from "./heads";
 import { page } from "./page";
+import type { RunProgress } from "./progress";
 
 /** The head that was learned last. */
 let learned: FittedHead | undefined;
@@ -19,14 +20,16 @@ export function offerReference({ cellColumns, problem }: Inspection): void {
 }
 
 /** Fits a head on the labels of the column that is chosen, and chooses it. */
-export async function learn(scdiva: ScDiVa, input: MatrixInput, options: Omit<FitHeadOptions, "labelColumn" | "name">): Promise<void> {
+export async function learn(scdiva: ScDiVa, input: MatrixInput, options: Omit<FitHeadOptions, "labelColumn" | "name">, progress: RunProgress): Promise<void> {
   const labelColumn = page.referenceColumn.value;
   // A head of the model keeps its name.
   const name = scdiva.info.model.heads.includes(labelColumn) ? `${labelColumn} learned` : labelColumn;
-  page.referenceStatus.textContent = "Reading the cells …";
+  page.referenceStatus.textContent = "";
   page.referenceReport.hidden = true;
-  const onProgress: FitHeadOptions["onProgress"] = ({ nDone, nCells }) => {
-    if (!options.signal?.aborted) page.referenceStatus.textContent = nDone < nCells ? `${count(nDone)} of ${count(nCells)} cells` : "Fitting the head …";
+  const onProgress: FitHeadOptions["onProgress"] = (step) => {
+    if (options.signal?.aborted) return;
+    if (step.nDone < step.nCells) progress.show({ stage: "annotate", ...step });
+    else progress.fitting();
   };
   learned = await scdiva.fitHead(input, { ...options, labelColumn, name, onProgress });
   keepHead(name, learned.file, scdiva);

@@ -53,7 +53,7 @@ export class Samples {
   /** What the visitor is asked who wants to do something else. */
   question(doing: string): Question {
     const name = this.#sessions.length > 1 ? this.#together.name : this.session.name;
-    if (this.isRunning) return { text: `${this.session.name} is still being annotated. Stop that and ${doing}?`, stay: "Keep annotating", leave: `Stop it and ${doing}` };
+    if (this.isRunning) return { text: `${this.session.name} ${this.session.doing}. Stop that and ${doing}?`, stay: "Let it go on", leave: `Stop it and ${doing}` };
     if (this.isUnsaved) return { text: `${name} is annotated, and its results are not saved. Give them up and ${doing}?`, stay: "Keep the results", leave: `Give them up and ${doing}` };
     return { text: `${name} is not being annotated any more.`, stay: "Stay here", leave: `Now ${doing}` };
   }
@@ -81,6 +81,13 @@ export class Samples {
 
   async annotate(): Promise<void> {
     const running = this.session.annotate();
+    this.mark();
+    await running;
+    this.mark();
+  }
+
+  async learn(): Promise<void> {
+    const running = this.session.learn();
     this.mark();
     await running;
     this.mark();

@@ -9,7 +9,7 @@ import { chosenHead, chosenTissue } from "./heads";
 import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
 import { page } from "./page";
-import { RunProgress } from "./progress";
+import { LEARNING, RunProgress } from "./progress";
 import { learn, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
@@ -30,6 +30,7 @@ export class Session {
   /** Of whatever is under way: a look, a trial of the speed, a run. */
   #work = new AbortController();
   #isRunning = false;
+  #isLearning = false;
   #isClosed = false;
 
   constructor(matrix: Matrix, model: () => Promise<ScDiVa>) {
@@ -41,6 +42,11 @@ export class Session {
 
   get isRunning(): boolean {
     return this.#isRunning;
+  }
+
+  /** What it is at, said of its name. */
+  get doing(): string {
+    return this.#isLearning ? "still teaches its types" : "is still being annotated";
   }
 
   /** Whether there are results that nobody took home. */
@@ -210,7 +216,7 @@ export class Session {
   }
 
   #analyse(scdiva: ScDiVa, signal: AbortSignal): Promise<Analysis> {
-    const progress = new RunProgress(this.name, place(scdiva));
+    const progress = new RunProgress(`Annotating ${this.name}`, place(scdiva));
     page.cancel.focus({ preventScroll: true });
     const { groups } = this.#choices;
     const options: AnalyseOptions = {
@@ -240,17 +246,25 @@ export class Session {
     if (!this.#input || this.#isRunning) return;
     const signal = this.#begin();
     const { name: _, ...reading } = this.#reading();
-    page.referenceLearn.disabled = true;
+    this.#isRunning = this.#isLearning = true;
+    page.go.hidden = page.referenceLearn.disabled = true;
+    lockChoices(true);
     try {
-      await untilAborted(signal, learn(await this.#model(), this.#input, { ...reading, signal }));
+      const scdiva = await untilAborted(signal, this.#model());
+      const progress = new RunProgress(`Learning the types of ${this.name}`, place(scdiva), LEARNING);
+      page.cancel.focus();
+      await untilAborted(signal, learn(scdiva, this.#input, { ...reading, signal }, progress));
+      page.referenceLearn.scrollIntoView({ block: "center" });
     } catch (error) {
-      page.referenceStatus.textContent = "";
       if (!signal.aborted && !isCancelled(error)) showError(error);
     } finally {
-      page.referenceLearn.disabled = false;
+      this.#isRunning = this.#isLearning = false;
+      page.run.hidden = true;
+      page.go.hidden = page.referenceLearn.disabled = false;
+      lockChoices(false);
     }
     // The trial had to wait.
-    if (!signal.aborted && this.#found) void this.#try(this.#found, await this.#model());
+    if (!signal.aborted && this.#found && !this.#study) void this.#try(this.#found, await this.#model());
   }
 
   /** Stops what runs; the matrix stays, and can be annotated again. */
@@ -260,7 +274,8 @@ export class Session {
     page.go.hidden = false;
     page.status.textContent = "Cancelled.";
     page.estimate.textContent = this.#study ? "Cancelled. The results below are those from before." : "Cancelled. It can be started again.";
-    page.annotate.focus();
+    page.referenceLearn.disabled = false;
+    (this.#isLearning ? page.referenceLearn : page.annotate).focus();
   }
 
   /** The model or its device is another: what stands on the page was the old one's. A reopened analysis needs none, and stays. */
