@@ -83,6 +83,21 @@ test("without a network it loads again, and annotates", async () => {
   await close();
 });
 
+test("what else lies beside the page is not answered with the page", async () => {
+  const { page, close } = await open(at.browser, at.origin);
+  await modelReady(page);
+  await kept(page);
+  const there = async (path) => {
+    await page.goto(new URL(path, at.origin).href).catch(() => undefined);
+    return (await page.locator("#drop").count()) === 1;
+  };
+  assert.ok(await there("/index.html"));
+  assert.ok(await there("/?device=cpu"));
+  assert.ok(!(await there("/docs/api.html")));
+  assert.ok(!(await there("/assets/")));
+  await close();
+});
+
 test("a model of one's own is kept, checked when it is loaded, and removed", async () => {
   const { page, close } = await open(at.browser, at.origin);
   const mine = join(at.folder, "mymodel");

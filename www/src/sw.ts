@@ -8,6 +8,8 @@ declare const FILES: string[];
 
 const CACHE = `scdiva ${VERSION}`;
 
+const PAGE = new URL("./", worker.location.href).pathname;
+
 worker.addEventListener("install", (event) => {
   event.waitUntil(keepAll().then(() => worker.skipWaiting()));
 });
@@ -35,8 +37,10 @@ async function keepAll(): Promise<void> {
 
 async function answer(request: Request): Promise<Response> {
   const cache = await caches.open(CACHE);
-  // The address may carry `?device=…`.
-  const kept = await cache.match(request.mode === "navigate" ? "./" : request, { ignoreSearch: true });
+  // What else lies in the folder is not the page. The address may carry `?device=…`.
+  const { pathname } = new URL(request.url);
+  const isPage = request.mode === "navigate" && (pathname === PAGE || pathname === `${PAGE}index.html`);
+  const kept = await cache.match(isPage ? "./" : request, { ignoreSearch: true });
   return kept ?? fetch(request);
 }
 
