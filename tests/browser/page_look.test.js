@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
+import { transformWithOxc } from "vite";
 import { open, picture, stage } from "./browser.js";
-import { annotate, ended, findings, lookedAt, modelReady, saved, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, ended, findings, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
 const at = stage();
 
@@ -113,6 +114,32 @@ test("the page stays smooth while the worker computes", async () => {
   // 16.7 on a quiet machine, software rendering included.
   assert.ok(gap(0.95) < 100, `95th percentile ${gap(0.95)} ms`);
   await close();
+});
+
+test("one cell is said to be one, and where none has a label nothing is compared", async () => {
+  const { page, close } = await open(at.browser, at.origin);
+  await page.setInputFiles("#file", await smallMatrix(at.folder, 1));
+  await lookedAt(page);
+  assert.equal(await page.textContent("#annotate"), "Annotate 1 cell");
+  await page.setInputFiles("#file", await smallMatrix(at.folder));
+  await page.waitForFunction(() => document.querySelector("#annotate").textContent === "Annotate 6 cells", null, WAIT);
+  await annotate(page);
+  assert.match(await page.textContent("#summary"), /^6 cells, 0 cell types\. .*; 6 cells below 42 % are left unassigned\.$/);
+  await page.waitForFunction(() => /No cell has a label, so there is nothing to compare/.test(document.querySelector("#markers .stack").textContent), null, WAIT);
+  assert.equal(await page.locator("#markers table").count(), 0);
+  const [least, next] = (await savedTable(page)).rows.map(({ probability }) => probability).sort((a, b) => a - b);
+  await page.$eval("#threshold", (slider, value) => {
+    Object.assign(slider, { step: "any", value });
+    slider.dispatchEvent(new Event("input"));
+  }, String((least + next) / 2));
+  await page.waitForFunction(() => /; 1 cell below .* is left unassigned\.$/.test(document.querySelector("#summary").textContent), null, WAIT);
+  await close();
+});
+
+test("a share that is not nothing is not called so", async () => {
+  const { code } = await transformWithOxc(await readFile(new URL("../../www/src/format.ts", import.meta.url), "utf8"), "format.ts");
+  const { percent } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+  assert.deepEqual([0, 1 / 2638, 0.001, 0.05, 0.5, 0.996, 2637 / 2638, 1].map(percent), ["0 %", "< 0.1 %", "0.1 %", "5.0 %", "50 %", "99.6 %", "> 99.9 %", "100 %"]);
 });
 
 test("works at the width of a phone", async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { demo } from "../../pkg/test/command.js";
 import { open, picture, stage } from "./browser.js";
-import { annotate, drop, findings, lookedAt, modelReady, saved, savedTable, WAIT } from "./page_support.js";
+import { annotate, drop, findings, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
 const at = stage();
 
@@ -53,6 +53,14 @@ test("types of a file's own are learned, used, and their head is saved and opene
   const tissue = await page.inputValue("#tissue");
   await annotate(page);
   assert.match(await page.textContent("#tissue-decision"), tissue === "any" ? /^Tissue: any \(as was asked\)/ : /^Tissue: blood \(recognised/);
+  await saved(page, "#save");
+  // Of the next file it would not be true; the head stays.
+  assert.match(await page.textContent("#reference-status"), /^Learned/);
+  await page.setInputFiles("#file", await smallMatrix(at.folder));
+  await lookedAt(page);
+  assert.equal(await page.textContent("#reference-status"), "");
+  assert.ok(await page.isHidden("#reference-report"));
+  assert.equal(await page.locator("#head option", { hasText: "simulated_from" }).count(), 1);
   assert.deepEqual(problems, []);
   await close();
 

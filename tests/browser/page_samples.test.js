@@ -176,6 +176,20 @@ test("triplets, folders and files are told apart as samples, and what is no matr
   await close();
 });
 
+test("the columns that can be learned are those of the sample on the page", async () => {
+  const { page, close } = await open(at.browser, at.origin);
+  await modelReady(page);
+  await page.setInputFiles("#file", [await smallMatrix(at.folder), demo]);
+  const offered = async (sample) => {
+    await page.click(`#samples-list button:nth-child(${sample})`);
+    await page.waitForFunction((sample) => document.querySelector("#report").textContent.startsWith(sample === 1 ? "small.csv" : "pbmc_simulated"), sample, WAIT);
+    await lookedAt(page);
+    return (await page.isVisible("#reference")) && (await page.$$eval("#reference-column option", (all) => all.map(({ value }) => value)));
+  };
+  for (const sample of [1, 2, 1, 2]) assert.deepEqual(await offered(sample), sample === 1 ? false : ["simulated_from"]);
+  await close();
+});
+
 test("cancelled, the samples that are annotated stay, and the rest can go on", async () => {
   const { page, problems, close } = await open(at.browser, at.origin, { colorScheme: "dark", viewport: { width: 390, height: 740 } });
   await modelReady(page);

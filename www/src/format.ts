@@ -4,8 +4,14 @@ const whole = new Intl.NumberFormat("en");
 
 export const count = (n: number): string => whole.format(n);
 
+export const cells = (n: number): string => (n === 1 ? "1 cell" : `${count(n)} cells`);
+
 /** A little is not nothing, and nearly all is not all. */
-export const percent = (share: number): string => `${(100 * share).toFixed((share > 0 && share < 0.0995) || (share > 0.99 && share < 1) ? 1 : 0)} %`;
+export const percent = (share: number): string => {
+  if (share > 0 && share < 0.0005) return "< 0.1 %";
+  if (share >= 0.9995 && share < 1) return "> 99.9 %";
+  return `${(100 * share).toFixed((share > 0 && share < 0.0995) || (share > 0.99 && share < 1) ? 1 : 0)} %`;
+};
 
 /** A threshold to four digits, without those that say nothing. */
 export const threshold = (p: number): string => String(Number(p.toFixed(4)));

@@ -2,7 +2,7 @@
 
 import type { AnalyseOptions, Inspection, NameList, Species } from "scdiva";
 import { h } from "./dom";
-import { count, percent } from "./format";
+import { cells, count, percent } from "./format";
 import { chooseTissue } from "./heads";
 import { page } from "./page";
 
@@ -44,7 +44,7 @@ const NAMES: Record<Inspection["geneColumns"][number]["kind"], string> = { ensem
 
 /** The one sentence that most people need. */
 function summary({ nCells, nGenes, genes, values, droplets }: Inspection): string {
-  const size = `${count(nCells)} cells × ${count(nGenes)} genes`;
+  const size = `${cells(nCells)} × ${count(nGenes)} genes`;
   const parts = [size, values && VALUES[values.kind], genes && `${genes.species}, ${percent(genes.share)} of genes known to the model`];
   if (droplets) parts.push(`${count(droplets.nDropped)} empty droplets left out`);
   return parts.filter(Boolean).join(" · ");
@@ -88,7 +88,7 @@ export function onChoice(changed: (change: Choices) => void): void {
 }
 
 function lines({ file, format, nCells, nGenes, matrix, notes, droplets, genes, values, cellColumns, embeddings }: Inspection): string[] {
-  const lines = [`${file}: ${count(nCells)} cells × ${count(nGenes)} genes, ${format}, read from ${matrix}`, ...notes];
+  const lines = [`${file}: ${cells(nCells)} × ${count(nGenes)} genes, ${format}, read from ${matrix}`, ...notes];
   if (droplets) lines.push(`${count(droplets.nDropped)} of ${count(droplets.nBarcodes)} barcodes, those with fewer than ${count(droplets.minCounts)} counts, were left out`);
   if (genes) {
     const { species } = genes.recognition;

@@ -2,7 +2,7 @@
 
 import type { AnalysisProgress, AnnotationBatch } from "scdiva";
 import { h } from "./dom";
-import { count, duration, percent, speed } from "./format";
+import { cells, count, duration, speed } from "./format";
 import { page } from "./page";
 import { categorical } from "./palette";
 
@@ -59,7 +59,7 @@ export class RunProgress {
     this.#nCells = Math.max(this.#nCells, nCells);
     if (nDone > 0) page.progress.value = nDone / nCells;
     else page.progress.removeAttribute("value");
-    const parts = stage === "annotate" || nDone > 0 ? [`${count(nDone)} of ${count(nCells)} cells`] : [`${count(this.#nCells)} cells`];
+    const parts = stage === "annotate" || nDone > 0 ? [`${count(nDone)} of ${count(nCells)} cells`] : [cells(this.#nCells)];
     if (secondsLeft !== undefined && nDone > 0) parts.push(`${speed(cellsPerSecond)} cells/s`, `${duration(secondsLeft)} left`);
     page.progressText.textContent = [...parts, this.#device].join(" · ");
   }
@@ -80,7 +80,7 @@ export class RunProgress {
     page.live.replaceChildren(
       ...best.slice(0, N_LIVE).map(([code, n]) => {
         const bar = h("span", { className: "live-bar", colour: categorical(code) });
-        bar.style.inlineSize = percent(n / this.#nNamed).replace(" ", "");
+        bar.style.inlineSize = `${(100 * n) / this.#nNamed}%`;
         return h("li", {}, h("span", { className: "live-name" }, labels[code]), h("span", { className: "live-track" }, bar), h("span", { className: "number" }, count(n)));
       }),
     );

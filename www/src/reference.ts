@@ -40,11 +40,17 @@ export async function learn(scdiva: ScDiVa, input: MatrixInput, options: Omit<Fi
   page.referenceReport.hidden = page.referenceSave.hidden = false;
 }
 
+/** Of another matrix, what was said of this one is not true. The head stays, and can be saved. */
+export function leaveReference(): void {
+  page.referenceReport.hidden = true;
+  page.referenceStatus.textContent = "";
+}
+
 /** Another model has none of what was learned. */
 export function forgetLearned(): void {
   learned = undefined;
-  page.referenceReport.hidden = page.referenceSave.hidden = true;
-  page.referenceStatus.textContent = "";
+  page.referenceSave.hidden = true;
+  leaveReference();
 }
 
 page.referenceSave.addEventListener("click", () => learned && save(learned.file, `${learned.name}.safetensors`));

@@ -3,14 +3,14 @@
 import { type AnalyseOptions, type Analysis, type AnnotateOptions, type InputOptions, type Inspection, type MatrixInput, type ScDiVa, ScDiVaError } from "scdiva";
 import { estimateText, trySpeed } from "./estimate";
 import { isCancelled, showError, Unusable } from "./failure";
-import { count } from "./format";
+import { cells, count } from "./format";
 import { type Choices, showFound, takeTyped } from "./found";
 import { chosenHead, chosenTissue } from "./heads";
 import type { Matrix } from "./input";
 import { fileOpened } from "./offline";
 import { page } from "./page";
 import { LEARNING, RunProgress } from "./progress";
-import { learn, offerReference } from "./reference";
+import { learn, leaveReference, offerReference } from "./reference";
 import { showResults } from "./results/results";
 import { answersOf, meansOf, Study } from "./study";
 import { isStudyFile, openStudy } from "./studyfile";
@@ -101,7 +101,6 @@ export class Session {
       }
       this.#found = await untilAborted(signal, scdiva.inspect(this.#input, { ...this.#reading(), signal }));
       this.#seen = choices;
-      offerReference(this.#found);
       if (this.#show(this.#found) && !startsAtOnce) void this.#try(this.#found, scdiva);
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
@@ -113,9 +112,10 @@ export class Session {
   /** Says whether the matrix can be annotated. */
   #show(found: Inspection): boolean {
     showFound(found, this.#choices);
+    offerReference(found);
     page.foundDetails.open = true;
     page.go.hidden = found.problem !== null;
-    page.annotate.textContent = `Annotate ${count(found.nCells)} cells`;
+    page.annotate.textContent = `Annotate ${cells(found.nCells)}`;
     page.status.textContent = page.foundSummary.textContent;
     if (found.problem !== null) showError(new Unusable(found.problem));
     else page.annotate.focus({ preventScroll: true });
@@ -143,7 +143,7 @@ export class Session {
       const { study, look } = await openStudy(file, this.name);
       if (signal.aborted) return;
       showResults(study, look);
-      page.status.textContent = `${study.answers.name}: a saved analysis of ${count(study.answers.cells.length)} cells.`;
+      page.status.textContent = `${study.answers.name}: a saved analysis of ${cells(study.answers.cells.length)}.`;
       page.results.focus({ preventScroll: true });
     } catch (error) {
       if (!signal.aborted) showError(error);
@@ -188,7 +188,7 @@ export class Session {
       this.#view = showResults(this.#study);
       page.results.focus({ preventScroll: true });
       page.results.scrollIntoView({ block: "start" });
-      page.status.textContent = `${this.name}: ${count(analysis.cells.length)} cells annotated.`;
+      page.status.textContent = `${this.name}: ${cells(analysis.cells.length)} annotated.`;
       this.#annotated();
     } catch (error) {
       if (!signal.aborted && !isCancelled(error)) showError(error);
@@ -312,6 +312,7 @@ function lockChoices(isLocked: boolean): void {
 /** The page without a matrix. */
 function clear(): void {
   takeTyped();
+  leaveReference();
   for (const part of [page.found, page.results, page.run, page.error]) part.hidden = true;
   page.report.replaceChildren();
   document.body.classList.add("working");

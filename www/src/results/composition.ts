@@ -1,7 +1,7 @@
 // Which types make up each sample, or each value of any other column of the file.
 
 import { h, s, select } from "../dom";
-import { count, percent } from "../format";
+import { cells, count, percent } from "../format";
 import type { Theme } from "../palette";
 import { ranked, type View } from "../view";
 import { clipped, FONT, type Figure, panel, roomFor, shown } from "./panel";
@@ -78,7 +78,7 @@ async function barsFigure(view: View, name: string): Promise<Figure> {
     });
     if (nMore > 0) {
       const more = bars.reduce((sum, value) => sum - (totals[value] as number), totals.reduce((a, b) => a + b, 0));
-      svg.append(s("text", { x: left, y: 8 + BAR * bars.length + 13, fill: theme.quiet }, `and ${count(nMore)} more, smaller, of ${count(more)} cells together`));
+      svg.append(s("text", { x: left, y: 8 + BAR * bars.length + 13, fill: theme.quiet }, `and ${count(nMore)} more, smaller, of ${cells(more)} together`));
     }
     types.forEach((type, i) => {
       const [x, y] = [left + (i % keyColumns) * keyWidth, keyTop + 20 * Math.floor(i / keyColumns)];

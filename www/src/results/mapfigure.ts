@@ -1,7 +1,7 @@
 // The map as a picture with its legend. Up to some thousand cells are drawn as such; more become an image inside, so that the file opens.
 
 import { h, s } from "../dom";
-import { count } from "../format";
+import { cells, count } from "../format";
 import { css, ramp, type Theme } from "../palette";
 import { ranked, type View } from "../view";
 import type { Categories, Coloured } from "./colours";
@@ -21,7 +21,7 @@ export function mapFigure(view: View, placed: Placed | undefined, painted: Paint
     svg.append(placed.positions.length / 2 > N_DRAWN ? asImage(placed, painted) : asDots(placed, painted));
     svg.append(...labels(placed, of, view, theme), key(of, view, theme, legend));
     const axes = view.embedding ?? "UMAP";
-    svg.append(s("text", { x: 12, y: SIDE + 10, "font-size": 12, fill: theme.quiet }, `${axes}, ${count(view.study.answers.cells.length)} cells of ${clipped(view.study.answers.name, 80)}`));
+    svg.append(s("text", { x: 12, y: SIDE + 10, "font-size": 12, fill: theme.quiet }, `${axes}, ${cells(view.study.answers.cells.length)} of ${clipped(view.study.answers.name, 80)}`));
     return svg;
   };
   return { name: `${view.study.stem}.umap`, says: "Map of the cells", draw };

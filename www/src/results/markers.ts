@@ -61,6 +61,7 @@ async function build(view: View, key: string): Promise<Node[]> {
   const { groups, study } = view;
   const { labels, ontologyIds } = study.answers;
   const all = ranked(groups, labels.length).filter((code) => code < labels.length);
+  if (all.length === 0) return [h("p", { className: "hint" }, "No cell has a label, so there is nothing to compare.")];
   const types = all.slice(0, N_TYPES);
   const place = new Map(types.map((code, i) => [code, i]));
   const codes = groups.codes.map((code) => place.get(code) ?? -1);

@@ -1,7 +1,7 @@
 // The results, from top to bottom.
 
 import { h } from "../dom";
-import { count, percent } from "../format";
+import { count, cells as inWords, percent } from "../format";
 import { page } from "../page";
 import { forgetThemed } from "../palette";
 import type { Study } from "../study";
@@ -55,10 +55,10 @@ function sentence(view: View): (string | Node)[] {
   const unassigned = groups.counts[labels.length] as number;
   const finite = probability.filter(Number.isFinite);
   const mean = finite.reduce((a, b) => a + b, 0) / finite.length;
-  const strong = h("strong", {}, `${count(cells.length)} cells, ${count(best.length)} cell ${best.length === 1 ? "type" : "types"}`);
+  const strong = h("strong", {}, `${inWords(cells.length)}, ${count(best.length)} cell ${best.length === 1 ? "type" : "types"}`);
   const parts = [named.length > 0 ? `: mostly ${named.join(", ")}. ` : ". ", `Mean probability ${percent(mean)}`];
   if (labelling === "voted") parts.push("; labels by the vote of similar cells.");
-  else parts.push(threshold > 0 ? `; ${count(unassigned)} cells below ${percent(threshold)} are left unassigned.` : ".");
+  else parts.push(threshold > 0 ? `; ${inWords(unassigned)} below ${percent(threshold)} ${unassigned === 1 ? "is" : "are"} left unassigned.` : ".");
   return [strong, parts.join("")];
 }
 

@@ -1,7 +1,7 @@
 // What was drawn around: how many of which type, and what sets these cells apart.
 
 import { h } from "../dom";
-import { count, percent } from "../format";
+import { count, cells as inWords, percent } from "../format";
 import { countsOf, ranked, type View } from "../view";
 
 const N_TYPES = 6;
@@ -17,7 +17,7 @@ export function selectionPanel(view: View): HTMLElement {
     if (!cells) return;
     asking = new AbortController();
     const markers = h("p", { className: "chips", id: "selection-markers" }, "Comparing with all other cells …");
-    element.replaceChildren(h("h4", {}, `${count(cells.length)} cells selected`), h("p", { id: "selection-types" }, types(view, cells)), markers);
+    element.replaceChildren(h("h4", {}, `${inWords(cells.length)} selected`), h("p", { id: "selection-types" }, types(view, cells)), markers);
     void ask(view, cells, markers, asking.signal);
   };
   view.on("selection", show);
