@@ -22,7 +22,7 @@ const STEPS: [Step; 13] = [
     ("swiftshader", "GPU tests once more, on SwiftShader", gpu_tests_on_swiftshader),
     ("docs", "rustdoc", docs),
     ("wasm", "the module, its size, the npm package", wasm::package),
-    ("types", "the page's and the browser tests' types; the page", page),
+    ("types", "the page's types; the page", page),
     ("npm", "the npm package in Node", npm_test),
     ("browser", "the page in headless Chromium", browser_test),
 ];
