@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { transformWithOxc } from "vite";
 import { open, picture, stage } from "./browser.js";
-import { annotate, ended, findings, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, compareAll, ended, findings, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
 const at = stage();
 
@@ -22,7 +22,7 @@ for (const colorScheme of ["light", "dark"]) {
     await page.waitForFunction(() => /^Takes|^Needs/.test(document.querySelector("#estimate").textContent), null, WAIT);
     assert.deepEqual(await findings(page), []);
     await annotate(page);
-    await page.waitForSelector("#markers-table", WAIT);
+    await compareAll(page);
     await page.waitForSelector(".legend-item", WAIT);
     assert.deepEqual(await findings(page), []);
     await close();
@@ -146,7 +146,7 @@ test("works at the width of a phone", async () => {
   const { page, close } = await open(at.browser, at.origin, { viewport: { width: 390, height: 740 }, hasTouch: true });
   await page.setInputFiles("#file", await smallMatrix(at.folder));
   await annotate(page);
-  await page.waitForSelector("#markers-table", WAIT);
+  await compareAll(page);
   await picture(page, "phone");
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `${overflow} px too wide`);

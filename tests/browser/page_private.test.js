@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { root } from "../../pkg/test/command.js";
 import { open, picture, serve, stage } from "./browser.js";
-import { annotate, assertAllFrom, ended, modelReady, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, assertAllFrom, compareAll, ended, modelReady, smallMatrix, WAIT } from "./page_support.js";
 
 const at = stage();
 
@@ -23,7 +23,7 @@ test("after the file is opened nothing is asked for, and the page says so", asyn
   const before = requests.length;
   await page.setInputFiles("#file", await smallMatrix(at.folder));
   await annotate(page);
-  await page.waitForSelector("#markers-table", WAIT);
+  await compareAll(page);
   assert.deepEqual(requests.slice(before).filter((address) => !address.startsWith("blob:")), []);
   assertAllFrom(at.origin, requests);
   assert.match(await page.textContent("#requests"), /^\d+ requests so far, all to this site; none since your file was opened\.$/);

@@ -9,7 +9,7 @@ import { annotateNatively, demo, root } from "../../pkg/test/command.js";
 import { assertSame } from "../../pkg/test/csv.js";
 import { wideTable } from "../../pkg/test/several.js";
 import { launch, open, picture, stage } from "./browser.js";
-import { annotate, drop, ended, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
+import { annotate, compareAll, drop, ended, lookedAt, modelReady, saved, savedTable, smallMatrix, WAIT } from "./page_support.js";
 
 const at = stage();
 
@@ -57,8 +57,8 @@ test("without what other browsers lack, all of it works", async () => {
   const small = await smallMatrix(at.folder);
   await drop(page, small);
   await annotate(page);
-  await page.waitForSelector("#markers-table", WAIT);
   assertSame((await savedTable(page)).rows, annotateNatively(small));
+  await compareAll(page);
   const study = await saved(page, "#save-study");
   await page.setInputFiles("#file", { name: study.name, mimeType: "", buffer: await readFile(study.path) });
   await page.waitForFunction(() => /a saved analysis of 6 cells/.test(document.querySelector("#status").textContent), null, WAIT);

@@ -61,6 +61,16 @@ export async function annotate(page) {
   assert.ok(await page.isHidden("#error"), await page.textContent("#error-text"));
 }
 
+/** Waits until the genes of types are there. The cells of a small matrix are like none that the model knows: all labels are given first. */
+export async function compareAll(page) {
+  await page.$eval("#threshold", (slider) => {
+    slider.value = "0";
+    slider.dispatchEvent(new Event("input"));
+  });
+  await page.click("text=Compare with these labels");
+  await page.waitForSelector("#markers-table", WAIT);
+}
+
 export async function saved(page, button) {
   const [download] = await Promise.all([page.waitForEvent("download", WAIT), page.click(button)]);
   return { name: download.suggestedFilename(), path: await download.path() };
