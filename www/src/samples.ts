@@ -53,9 +53,9 @@ export class Samples {
   /** What the visitor is asked who wants to do something else. */
   question(doing: string): Question {
     const name = this.#sessions.length > 1 ? this.#together.name : this.session.name;
-    if (this.isRunning) return { text: `${this.session.name} ${this.session.doing}. Stop that and ${doing}?`, stay: "Let it go on", leave: `Stop it and ${doing}` };
-    if (this.isUnsaved) return { text: `${name} is annotated, and its results are not saved. Give them up and ${doing}?`, stay: "Keep the results", leave: `Give them up and ${doing}` };
-    return { text: `${name} is not being annotated any more.`, stay: "Stay here", leave: `Now ${doing}` };
+    if (this.isRunning) return { text: `${this.session.name} ${this.session.doing}. Stop that and ${doing}?`, stay: "Let it go on", leave: "Stop it" };
+    if (this.isUnsaved) return { text: `${name} is annotated, and its results are not saved. Give them up and ${doing}?`, stay: "Keep the results", leave: "Give them up" };
+    return { text: `${name} is at rest by now. Go on, and ${doing}?`, stay: "Stay here", leave: "Go on" };
   }
 
   /** Says which one is on the page, and which are annotated. */
