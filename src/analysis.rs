@@ -1,7 +1,7 @@
 //! A matrix that was annotated, looked at as a whole, and stays open for questions: what the page and the npm package work with.
 
-use crate::ScDiVa;
 use crate::cells::{CellColumn, CellMatrix, CellQc, Expression, InputReport, Inspection, MatchOptions, Tokenizer};
+use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::model::Head;
 use crate::read::{self, Files, OpenOptions, SourceCursor};
@@ -13,6 +13,7 @@ use crate::tasks::{AnnotateOptions, CellBlock, GroupSums, Marker, OnProgress, Pr
 use crate::write::Overlay;
 use crate::write::csv::CsvTable;
 use crate::write::h5ad::H5adWriter;
+use crate::{DeviceInfo, ScDiVa};
 use std::cell::RefCell;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::ControlFlow;
@@ -479,6 +480,16 @@ fn new_file(files: &Files) -> Result<Overlay<SourceCursor>> {
     overlay(files, SourceCursor::new(Arc::new([])))
 }
 
+/// [`RunHeader::device`]: what the numbers of a run depend on, which the number of a CPU's threads is not part of.
+#[must_use]
+pub fn device_of_run(device: &DeviceInfo) -> String {
+    let what = match device.gpu {
+        Some(_) => device.name.clone(),
+        None => Cpu::vectors(),
+    };
+    format!("{}, {what}", device.kind)
+}
+
 fn header(
     scdiva: &ScDiVa,
     files: &Files,
@@ -506,7 +517,7 @@ fn header(
             ontology_ids: head.ontology_ids.clone(),
             n_embedding: scdiva.config().hidden_size,
         },
-        device: format!("{}, {}", info.device.kind, info.device.name),
+        device: device_of_run(&info.device),
         min_probability,
         tissue,
         cells: 0..report.n_cells,

@@ -26,7 +26,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ),
     (
         "analysis",
-        &["error", "model", "cells", "read", "write", "tasks", "run", "engine"],
+        &["error", "model", "cells", "read", "write", "tasks", "run", "engine", "cpu"],
     ),
 ];
 

@@ -11,7 +11,7 @@ mod support {
 use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
-use support::command::{Place, fixture, run};
+use support::command::{Place, Ran, fixture, run};
 
 /// A table of many cells, each with counts of its own.
 fn many_cells(n_cells: usize) -> String {
@@ -147,6 +147,36 @@ fn parts_join_to_the_whole_in_any_order() {
     merge(&[&parts[..3], &parts[4..5]].concat(), "no.tsv").assert_error(&["embed_3.scdiva", "head", "another run"]);
     merge(std::slice::from_ref(&input), "no.tsv").assert_error(&["in.csv", "not the results of a run"]);
     assert!(!place.path("no.tsv").exists());
+}
+
+/// Machines of a cluster differ in their cores, and a run may go on with others than it began with.
+#[test]
+fn the_number_of_threads_is_not_part_of_a_run() {
+    let (place, input) = place(600);
+    let run = |n_threads: &str, arguments: &[&str]| {
+        let ran = Ran::of(place.command(arguments).env("RAYON_NUM_THREADS", n_threads));
+        let plural = if n_threads == "1" { "" } else { "s" };
+        assert!(
+            ran.stderr.contains(&format!("device: cpu, {n_threads} thread{plural}, ")),
+            "{}",
+            ran.stderr
+        );
+        ran.assert_code(0);
+    };
+    let output = |name: &str| place.text(name);
+    run("2", &["annotate", &input, "-o", &output("whole.csv")]);
+    run("1", &["annotate", &input, "-o", &output("1"), "--shard", "1/2"]);
+    run("2", &["annotate", &input, "-o", &output("2"), "--shard", "2/2"]);
+    place
+        .run(&["merge", &output("1"), &output("2"), "-o", &output("out.csv")])
+        .assert_code(0);
+    assert_eq!(read(&place, "out.csv"), read(&place, "whole.csv"));
+
+    run("1", &["annotate", &input, "-o", &output("all"), "--shard", "1/1"]);
+    let journal = read(&place, "all");
+    fs::write(place.path("all.partial"), &journal[..journal.len() - 5]).unwrap();
+    run("2", &["annotate", &input, "-o", &output("all"), "--shard", "1/1", "--resume"]);
+    assert!(read(&place, "all") == journal);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::output::OutputPath;
 use super::session::{io_error, progress_bar, show};
 use clap::Args;
+use scdiva::analysis::device_of_run;
 use scdiva::cells::{CellMatrix, Tokenizer};
 use scdiva::model::Head;
 use scdiva::run::{Journal, RunHeader, RunInput, RunModel, Shard};
@@ -186,7 +187,7 @@ impl Plan<'_> {
                     0
                 },
             },
-            device: format!("{}, {}", info.device.kind, info.device.name),
+            device: device_of_run(&info.device),
             min_probability: self.min_probability,
             tissue: self.tissue.clone(),
             cells: shard.unwrap_or(Shard::WHOLE).cells(n_cells),

@@ -48,6 +48,13 @@ impl Cpu {
     /// ```
     #[must_use]
     pub fn describe(&self) -> String {
+        let n = crate::parallel::current_num_threads();
+        format!("{n} thread{}, {}", if n == 1 { "" } else { "s" }, Self::vectors())
+    }
+
+    /// Vectors in use: what numbers depend on. They are the same on any number of threads.
+    #[must_use]
+    pub fn vectors() -> String {
         struct Vectors;
         impl SimdOp for Vectors {
             type Output = String;
@@ -58,7 +65,6 @@ impl Cpu {
                 format!("{name}, {} f32 at once", isa.f32().len())
             }
         }
-        let n = crate::parallel::current_num_threads();
-        format!("{n} thread{}, {}", if n == 1 { "" } else { "s" }, Vectors.dispatch())
+        Vectors.dispatch()
     }
 }

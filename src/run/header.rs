@@ -14,7 +14,7 @@ pub struct RunHeader {
     pub input: RunInput,
     /// The model.
     pub model: RunModel,
-    /// The device that computes: kind and name. Devices differ in the last digits of a number.
+    /// The device that computes: kind, and a GPU's name or the vectors of a CPU. Devices differ in the last digits of a number.
     pub device: String,
     /// Cells whose best label is less probable than this are unassigned.
     pub min_probability: f32,

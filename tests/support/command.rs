@@ -110,20 +110,20 @@ impl Place {
 
     /// Runs the command on the CPU with this model.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        run([arguments, &["--model", &self.text(""), "--device", "cpu"]]
-            .concat()
-            .as_slice())
+        Ran::of(&mut self.command(arguments))
+    }
+
+    /// The command on the CPU with this model, to be run in a way of its own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_scdiva"));
+        command.args(arguments).args(["--model", &self.text(""), "--device", "cpu"]);
+        command
     }
 
     /// Starts it, to be killed.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_scdiva"))
-            .args(arguments)
-            .args(["--model", &self.text(""), "--device", "cpu"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Everything in the folder, without the model.
@@ -147,15 +147,19 @@ pub struct Ran {
 }
 
 pub fn run(arguments: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_scdiva")).args(arguments).output().unwrap();
-    Ran {
-        code: status.code(),
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8(stderr).unwrap(),
-    }
+    Ran::of(Command::new(env!("CARGO_BIN_EXE_scdiva")).args(arguments))
 }
 
 impl Ran {
+    pub fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        Self {
+            code: status.code(),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
     pub fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         self
