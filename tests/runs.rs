@@ -10,14 +10,20 @@ mod support {
 
 use std::fmt::Write;
 use std::fs;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::command::{Place, Ran, fixture, run};
 
 /// A table of many cells, each with counts of its own.
 fn many_cells(n_cells: usize) -> String {
+    other_cells(n_cells, 1)
+}
+
+/// As [`many_cells`], with the counts of another seed.
+fn other_cells(n_cells: usize, seed: u64) -> String {
     let mut text = "cell".to_owned();
     (0..20).for_each(|gene| write!(text, ",GENE{gene}").unwrap());
-    let mut state = 1_u64;
+    let mut state = seed;
     for cell in 0..n_cells {
         write!(text, "\ncell_{cell}").unwrap();
         for _ in 0..20 {
@@ -82,6 +88,79 @@ fn a_run_that_was_killed_ten_times_ends_as_one_that_was_not() {
     place.run(&arguments).assert_code(0);
     assert_eq!(read(&place, "out.csv"), read(&place, "whole.csv"));
     assert!(!place.path("out.csv.partial").exists());
+}
+
+/// Rows are read from the file that was opened, whatever its name leads to later.
+#[test]
+fn an_input_that_is_replaced_during_the_run_gets_no_results_and_the_answers_are_kept() {
+    let (place, table) = place(6_000);
+    let other = place.text("other.csv");
+    fs::write(&other, other_cells(6_000, 2)).unwrap();
+    for (from, to) in [(&table, "in.h5ad"), (&other, "other.h5ad")] {
+        place
+            .run(&["annotate", from, "-o", &place.text(to), "--no-umap"])
+            .assert_code(0);
+    }
+    let h5ad = place.text("in.h5ad");
+    let [made_h5ad, made_csv, part] = ["out.h5ad", "out.csv", "part"].map(|name| place.text(name));
+    let cases = [
+        (
+            "in.h5ad",
+            "other.h5ad",
+            "in.h5ad.partial",
+            vec!["annotate", &h5ad, "--in-place", "--replace", "--no-umap"],
+        ),
+        (
+            "in.h5ad",
+            "other.h5ad",
+            "out.h5ad.partial",
+            vec!["annotate", &h5ad, "-o", &made_h5ad, "--replace", "--no-umap"],
+        ),
+        (
+            "in.csv",
+            "other.csv",
+            "out.csv.partial",
+            vec!["annotate", &table, "-o", &made_csv],
+        ),
+        (
+            "in.csv",
+            "other.csv",
+            "part.partial",
+            vec!["annotate", &table, "-o", &part, "--shard", "1/1"],
+        ),
+    ];
+    for (name, new, journal, arguments) in cases {
+        let (was, is) = (read(&place, name), read(&place, new));
+        let child = place
+            .command(&arguments)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !place.path(journal).exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fs::write(place.path("moved"), &is).unwrap();
+        fs::rename(place.path("moved"), place.path(name)).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains(&format!("{name}: content: not what it was when the run began")),
+            "{said}"
+        );
+        assert!(read(&place, name) == is, "{arguments:?}");
+        assert!(!place.path("out.h5ad").exists() && !place.path("out.csv").exists() && !place.path("part").exists());
+        // The answers are those of the old content, and are of use when it comes back.
+        fs::write(place.path(name), &was).unwrap();
+        let ran = place.run(&[&arguments[..], &["--resume"]].concat());
+        ran.assert_code(0);
+        assert!(ran.stderr.contains("6000 cells are done already"), "{}", ran.stderr);
+        for made in ["out.h5ad", "out.csv", "part"] {
+            let _gone = fs::remove_file(place.path(made));
+        }
+        fs::write(place.path(name), &was).unwrap();
+    }
 }
 
 #[test]

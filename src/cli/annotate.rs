@@ -7,8 +7,8 @@ use super::input::Input;
 use super::inputs::{names, results_in};
 use super::interrupt;
 use super::output::OutputPath;
-use super::results::{Format, ResultArgs};
-use super::run::{JournalFile, Place, Plan, RunArgs};
+use super::results::{Format, ResultArgs, Target};
+use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
 use super::session::{Session, io_error, show};
 use super::{Outcome, say_error};
 use clap::Args;
@@ -85,6 +85,21 @@ struct Job<'a> {
     /// `None` for stdout.
     output: Option<OutputPath>,
     format: Format,
+}
+
+impl Job<'_> {
+    /// What stands there now.
+    fn files(&self) -> Result<Files> {
+        Ok(match self.inputs {
+            [] => Files::one(DEMO_NAME, Arc::new(DEMO)),
+            [input] => Files::from_path(input)?,
+            samples => {
+                let opened = names(samples)?.into_iter().zip(samples);
+                let opened = opened.map(|(name, input)| Ok((name, Files::from_path(input)?)));
+                Files::samples("samples", opened.collect::<Result<_>>()?)
+            }
+        })
+    }
 }
 
 impl Annotate {
@@ -200,15 +215,7 @@ impl Annotate {
     }
 
     async fn one(&self, scdiva: &mut ScDiVa, head: &Head, job: &Job<'_>) -> Result<Outcome> {
-        let files = match job.inputs {
-            [] => Files::one(DEMO_NAME, Arc::new(DEMO)),
-            [input] => Files::from_path(input)?,
-            samples => {
-                let opened = names(samples)?.into_iter().zip(samples);
-                let opened = opened.map(|(name, input)| Ok((name, Files::from_path(input)?)));
-                Files::samples("samples", opened.collect::<Result<_>>()?)
-            }
-        };
+        let files = job.files()?;
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         eprintln!("{}", tokenizer.report());
@@ -249,16 +256,24 @@ impl Annotate {
         };
         let journal = plan.compute(scdiva, Place::of(job.output.as_ref()), &self.run).await?;
         if let (Some(shard), Some(output)) = (self.run.shard, &job.output) {
-            let cells = journal.journal.header().cells.clone();
+            let header = journal.journal.header();
+            expect_unchanged(&job.files()?, header)?;
+            let cells = header.cells.clone();
             journal.keep_as(output)?;
             eprintln!("{}: part {shard}, cells {} to {}", output.name(), cells.start, cells.end);
             return Ok(Outcome::Done);
         }
         let (journal, path) = journal.into_parts();
         let mut results = Results::new(Parts::join(vec![journal])?);
-        self.results
-            .write(&mut results, &whole, scdiva, job.output.as_ref(), job.format, original)
-            .await?;
+        let header = results.header().clone();
+        let look_again = || expect_unchanged(&job.files()?, &header);
+        let target = Target {
+            output: job.output.as_ref(),
+            format: job.format,
+            original,
+            look_again: &look_again,
+        };
+        self.results.write(&mut results, &whole, scdiva, &target).await?;
         JournalFile::remove(path);
         said(&mut results, start)
     }

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::input::Input;
 use super::output::OutputPath;
-use super::run::{JournalFile, Place, Plan, RunArgs};
+use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
 use super::session::{Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
@@ -112,6 +112,7 @@ impl Embed {
             keep_embedding: true,
         };
         let journal = plan.compute(&mut scdiva, Place::of(Some(&output)), &self.run).await?;
+        expect_unchanged(&Files::from_path(&self.input)?, journal.journal.header())?;
         if let Some(shard) = self.run.shard {
             let cells = journal.journal.header().cells.clone();
             journal.keep_as(&output)?;

@@ -74,13 +74,14 @@ impl ResultArgs {
         h5ad_additions(whole.groups.is_some(), whole.umap, self.replace)
     }
 
-    /// The `.h5ad` of a complete run, whose name is that of `original` when that is to be replaced.
+    /// The `.h5ad` of a complete run, whose name is that of `original` when that is to be replaced. `look_again`: of [`super::results::Target`].
     pub(super) fn write_h5ad(
         &self,
         results: &mut Results<File>,
         whole: &WholeOptions,
         output: &Path,
         original: Original<'_>,
+        look_again: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let (name, additions) = (output.display().to_string(), self.additions(whole));
         let (new, writer) = match original {
@@ -93,6 +94,8 @@ impl ResultArgs {
                 } else {
                     NewFile::copy(input, output)?
                 };
+                // The copy is of what stands there now, which publishing makes sure of from here on.
+                look_again()?;
                 let writer = H5adWriter::open(&name, new.open()?, &additions)?;
                 (new, writer)
             }
@@ -109,6 +112,7 @@ impl ResultArgs {
                     ControlFlow::Break(()) => Err(Error::Cancelled),
                 })?;
                 bar.finish_and_clear();
+                look_again()?;
                 (new, writer)
             }
         };

@@ -6,12 +6,12 @@ use super::embed::{self, EmbeddingFormat};
 use super::h5ad::Original;
 use super::input::Input;
 use super::output::OutputPath;
-use super::results::{Format, ResultArgs};
+use super::results::{Format, ResultArgs, Target};
 use super::run::RunArgs;
 use super::session::{Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
-use scdiva::run::{Journal, Parts, Results};
+use scdiva::run::{Journal, Parts, Results, RunHeader};
 use scdiva::tasks::OnCpu;
 use scdiva::{Error, Result};
 use std::fs::File;
@@ -33,6 +33,16 @@ pub(super) struct Merge {
     how: Input,
     #[command(flatten)]
     results: ResultArgs,
+}
+
+/// # Errors
+/// [`Error::File`] when this is not the matrix of the run; [`Error::Io`].
+fn expect_matrix(files: &Files, header: &RunHeader) -> Result<()> {
+    if files.fingerprint()? == header.input.fingerprint {
+        return Ok(());
+    }
+    let problem = format!("not the matrix that the parts are of, {}", header.input.file);
+    Err(Error::file(files.name(), "content", problem))
 }
 
 impl Merge {
@@ -62,10 +72,7 @@ impl Merge {
             }
             Some(input) if format == Format::H5ad || self.results.groups.is_some() => {
                 let files = Files::from_path(input)?;
-                if files.fingerprint()? != results.header().input.fingerprint {
-                    let problem = format!("not the matrix that the parts are of, {}", results.header().input.file);
-                    return Err(Error::file(input.display(), "content", problem));
-                }
+                expect_matrix(&files, results.header())?;
                 // The genes of the model tell the genes of a table from its cells.
                 let model = session.model_files()?;
                 let vocabulary = model.vocabulary(&model.config()?)?;
@@ -91,9 +98,19 @@ impl Merge {
             }
             _ => None,
         };
-        self.results
-            .write(&mut results, &whole, &mut OnCpu, Some(&output), format, original)
-            .await?;
+        let header = results.header().clone();
+        // Of a table only the groups were read, before anything else.
+        let look_again = || match (&self.input, original) {
+            (Some(input), Some(_)) => expect_matrix(&Files::from_path(input)?, &header),
+            _ => Ok(()),
+        };
+        let target = Target {
+            output: Some(&output),
+            format,
+            original,
+            look_again: &look_again,
+        };
+        self.results.write(&mut results, &whole, &mut OnCpu, &target).await?;
         annotate::said(&mut results, start)
     }
 }

@@ -90,6 +90,17 @@ pub(super) struct ResultArgs {
     pub(super) replace: bool,
 }
 
+/// Where the results of a run go, and of what they are.
+pub(super) struct Target<'a> {
+    /// `None` for stdout.
+    pub(super) output: Option<&'a OutputPath>,
+    pub(super) format: Format,
+    /// What an `.h5ad` is made of.
+    pub(super) original: Option<Original<'a>>,
+    /// Says whether the input still is what was read; asked when all that takes long is done.
+    pub(super) look_again: &'a dyn Fn() -> Result<()>,
+}
+
 /// More cells than this are laid out only when it is asked for: it takes minutes, and memory for all embeddings.
 const MOST_LAID_OUT: usize = 200_000;
 
@@ -154,23 +165,28 @@ impl ResultArgs {
         })
     }
 
-    /// Writes a complete run, with the neighbours that `finder` finds, to stdout without an `output`.
+    /// Writes a complete run, with the neighbours that `finder` finds.
     ///
     /// # Errors
-    /// [`Error::Io`] and what the results themselves say.
+    /// [`Error::Io`]; what [`Target::look_again`] and the results themselves say.
     pub(super) async fn write(
         &self,
         results: &mut Results<File>,
         whole: &WholeOptions,
         finder: &mut impl FindNeighbours,
-        output: Option<&OutputPath>,
-        format: Format,
-        original: Option<Original<'_>>,
+        target: &Target<'_>,
     ) -> Result<()> {
+        let Target {
+            output,
+            format,
+            original,
+            look_again,
+        } = *target;
         let mut bars = StageBars::default();
         let mut show = |stage, progress| bars.show(stage, progress);
         results.look_at_whole(whole, finder, &mut show).await?;
         drop(bars);
+        look_again()?;
         let which = match format {
             Format::Csv | Format::Tsv if !self.all_columns => Columns::Short,
             _ => Columns::All,
@@ -182,7 +198,7 @@ impl ResultArgs {
         };
         if format == Format::H5ad {
             return match (output.target(), original) {
-                (Some(target), Some(original)) => self.write_h5ad(results, whole, target, original),
+                (Some(target), Some(original)) => self.write_h5ad(results, whole, target, original, look_again),
                 _ => Err(Error::Argument {
                     operation: "write",
                     argument: "output",

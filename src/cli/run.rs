@@ -6,6 +6,7 @@ use clap::Args;
 use scdiva::analysis::device_of_run;
 use scdiva::cells::{CellMatrix, Tokenizer};
 use scdiva::model::Head;
+use scdiva::read::Files;
 use scdiva::run::{Journal, RunHeader, RunInput, RunModel, Shard};
 use scdiva::tasks::TissueDecision;
 use scdiva::{Error, Result, ScDiVa};
@@ -145,6 +146,18 @@ impl JournalFile {
     pub(super) fn into_parts(self) -> (Journal<File>, Option<PathBuf>) {
         (self.journal, self.path)
     }
+}
+
+/// Looks whether the input still is what the run read: a row of one file must not get the answer of another.
+///
+/// # Errors
+/// [`Error::File`] when it is another now; [`Error::Io`] when it cannot be read any more.
+pub(super) fn expect_unchanged(input: &Files, header: &RunHeader) -> Result<()> {
+    if input.fingerprint()? == header.input.fingerprint {
+        return Ok(());
+    }
+    let problem = "not what it was when the run began, so the results are not written; with the old content in its place `--resume` writes them";
+    Err(Error::file(&header.input.file, "content", problem))
 }
 
 /// What a run is, before it begins.
