@@ -380,6 +380,30 @@ fn several_inputs_get_a_result_each_and_one_bad_does_not_stop_the_others() {
 }
 
 #[test]
+fn several_inputs_never_share_a_result() {
+    let (place, table) = place(20);
+    for folder in ["c", "c/s1", "c/s2"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    let names = ["c/s1/counts.csv", "c/s2/counts.csv", "c/s1_counts.csv", "c/s1_counts.tsv"];
+    let inputs = names.map(|name| place.text(name));
+    for input in &inputs {
+        fs::copy(&table, input).unwrap();
+    }
+    let results = place.text("results");
+    let mut arguments = vec!["annotate", "-o", &results];
+    arguments.extend(inputs.iter().map(String::as_str));
+    place.run(&arguments).assert_code(0);
+    assert_eq!(fs::read_dir(place.path("results")).unwrap().count(), 4);
+
+    // Two formats of one name are two files; one file by two names is one.
+    let other = place.text("c/../c/s1_counts.csv");
+    place
+        .run(&["annotate", &inputs[2], &other, "-o", &results])
+        .assert_error(&["s1_counts.csv is given twice, the second time as ", "c/../c/s1_counts.csv"]);
+}
+
+#[test]
 fn endings_tell_the_format_and_unknown_ones_are_refused() {
     let place = Place::new();
     let input = fixture("csr_f32_gzip.h5ad");
