@@ -495,6 +495,37 @@ fn links_and_devices_are_written_through() {
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
+/// A terminal that is gone, or a full disk under a log, does not end the run.
+#[cfg(target_os = "linux")]
+#[test]
+fn results_and_exit_codes_are_the_same_where_nobody_listens() {
+    let place = Place::new();
+    let input = fixture("csr_f32_gzip.h5ad");
+    let output = place.text("out.csv");
+    let closed = || std::process::Stdio::from(std::io::pipe().unwrap().1);
+    let full = || std::process::Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
+    let nowhere = place.text("nowhere.h5ad");
+    let cases: [(&[&str], i32); 3] = [
+        (&["annotate", &input, "-o", &output], 0),
+        (&["annotate", &input, "-o", &output, "--min-probability", "0.9"], 1),
+        (&["annotate", &nowhere, "-o", &output], 2),
+    ];
+    for (arguments, code) in cases {
+        for stderr in [closed(), full()] {
+            let status = place.command(arguments).stderr(stderr).status().unwrap();
+            assert_eq!(status.code(), Some(code), "{arguments:?}");
+            assert_eq!(place.path("out.csv").exists(), code < 2);
+            let _gone = fs::remove_file(place.path("out.csv"));
+        }
+    }
+    // What is about a file is about it, also where it was given to two streams.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let both = writer.try_clone().unwrap();
+    let status = place.command(&["info"]).stdout(writer).stderr(both).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
 #[test]
 fn the_demo_runs_without_any_file() {
     let ran = run(&["annotate", "--demo", "--device", "cpu"]);

@@ -218,7 +218,7 @@ impl Annotate {
         let files = job.files()?;
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
-        eprintln!("{}", tokenizer.report());
+        say!("{}", tokenizer.report());
         let whole = self.results.whole(Some(matrix.as_ref()), matrix.n_cells(), job.format)?;
         let original = match job.format {
             Format::H5ad => {
@@ -238,7 +238,7 @@ impl Annotate {
         };
         if self.min_probability.is_none() && head.min_probability > 0.0 {
             let own = head.min_probability;
-            eprintln!(
+            say!(
                 "threshold: {own}, which head `{}` asks for; --min-probability 0 lifts it",
                 head.name
             );
@@ -260,7 +260,7 @@ impl Annotate {
             expect_unchanged(&job.files()?, header)?;
             let cells = header.cells.clone();
             journal.keep_as(output)?;
-            eprintln!("{}: part {shard}, cells {} to {}", output.name(), cells.start, cells.end);
+            say!("{}: part {shard}, cells {} to {}", output.name(), cells.start, cells.end);
             return Ok(Outcome::Done);
         }
         let (journal, path) = journal.into_parts();
@@ -298,7 +298,7 @@ impl Annotate {
         let TissueDecision { name, text } = &decided.1;
         if !text.is_empty() {
             let hint = if name.is_some() { "; --tissue any lifts it" } else { "" };
-            eprintln!("{text}{hint}");
+            say!("{text}{hint}");
         }
         Ok(decided)
     }
@@ -309,10 +309,10 @@ pub(super) fn said(results: &mut Results<File>, start: Instant) -> Result<Outcom
     let summary = results.summary()?;
     let labels: Vec<String> = summary.labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{} cells in {seconds:.1} s: {}", summary.n_cells, labels.join(", "));
+    say!("{} cells in {seconds:.1} s: {}", summary.n_cells, labels.join(", "));
     if summary.n_rejected > 0 {
         let (n, p) = (summary.n_rejected, results.header().min_probability);
-        eprintln!(
+        say!(
             "{n} of {} cells are unassigned, their best label being less probable than {p}",
             summary.n_cells
         );
@@ -320,7 +320,7 @@ pub(super) fn said(results: &mut Results<File>, start: Instant) -> Result<Outcom
     Ok(if summary.any_assigned() {
         Outcome::Done
     } else {
-        eprintln!("nothing could be annotated: no cell has a gene that the model knows and a label that is probable enough");
+        say!("nothing could be annotated: no cell has a gene that the model knows and a label that is probable enough");
         Outcome::NothingAnnotated
     })
 }

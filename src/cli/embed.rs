@@ -100,7 +100,7 @@ impl Embed {
         let files = Files::from_path(&self.input)?;
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
-        eprintln!("{}", tokenizer.report());
+        say!("{}", tokenizer.report());
         let start = Instant::now();
         let plan = Plan {
             matrix: matrix.as_ref(),
@@ -116,7 +116,7 @@ impl Embed {
         if let Some(shard) = self.run.shard {
             let cells = journal.journal.header().cells.clone();
             journal.keep_as(&output)?;
-            eprintln!("{}: part {shard}, cells {} to {}", output.name(), cells.start, cells.end);
+            say!("{}: part {shard}, cells {} to {}", output.name(), cells.start, cells.end);
             return Ok(Outcome::Done);
         }
         let (journal, path) = journal.into_parts();
@@ -132,8 +132,8 @@ impl Embed {
 pub(super) fn said(results: &Results<File>, n_unknown: usize, start: Instant) {
     let (n_cells, n_cols) = (results.header().input.n_cells, results.header().model.n_embedding);
     let seconds = start.elapsed().as_secs_f64();
-    eprintln!("{n_cells} cells × {n_cols} numbers in {seconds:.1} s");
+    say!("{n_cells} cells × {n_cols} numbers in {seconds:.1} s");
     if n_unknown > 0 {
-        eprintln!("{n_unknown} cells have no gene that the model knows: their rows say nothing about them");
+        say!("{n_unknown} cells have no gene that the model knows: their rows say nothing about them");
     }
 }

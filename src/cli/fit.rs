@@ -91,10 +91,10 @@ impl Reference<'_> {
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }
-        eprintln!("{}", fitted.report);
+        say!("{}", fitted.report);
         let fit = embedded.map_or(0.0, |embedded| embedded.elapsed().as_secs_f64());
         let all = start.elapsed().as_secs_f64();
-        eprintln!("  {all:.1} s, {fit:.1} of them for the fit");
+        say!("  {all:.1} s, {fit:.1} of them for the fit");
         if let Some(place) = place {
             place.write(&fitted.file)?;
         }

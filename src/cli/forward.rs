@@ -51,7 +51,7 @@ impl Forward {
         let mut scdiva = session.open().await?;
         let config = scdiva.config().clone();
         let batch = Batch::read(&file, &config)?;
-        eprintln!("{}: {} cells of {} genes", file.name(), batch.n_cells, batch.n_genes);
+        say!("{}: {} cells of {} genes", file.name(), batch.n_cells, batch.n_genes);
 
         let tensors = shapes(&config, &batch, self.attention);
         let failed = io_error(&self.output);

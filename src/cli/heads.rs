@@ -89,7 +89,7 @@ impl HeadPlace {
         } else {
             self.path.display().to_string()
         };
-        eprintln!("saved: {}; `--head {how}` uses it", self.path.display());
+        say!("saved: {}; `--head {how}` uses it", self.path.display());
         Ok(())
     }
 }

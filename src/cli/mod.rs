@@ -1,5 +1,11 @@
 //! The command: arguments, what is said on the terminal, exit codes. Results go to files or stdout, everything else to stderr.
-#![expect(clippy::print_stderr, reason = "a command speaks to its terminal")]
+
+/// Says a line on the terminal, as `eprintln!` does, which panics where nobody listens any more.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::say(format_args!($($text)*))
+    };
+}
 
 mod annotate;
 mod embed;
@@ -20,6 +26,7 @@ mod session;
 mod tuning;
 
 use clap::{Parser, Subcommand};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Cell types and embeddings of single cells, by the foundation model scDiVa, on any GPU or on the CPU.
@@ -81,7 +88,7 @@ pub(crate) fn main() -> ExitCode {
         // The reader of a pipe went away, as `head` does: it has what it wanted.
         Err(scdiva::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(_) if interrupt::requested() => {
-            eprintln!("cancelled");
+            say!("cancelled");
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
@@ -91,6 +98,12 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// What is not heard, since a pipe was closed or a disk is full, changes nothing: the results go elsewhere.
+fn say(line: std::fmt::Arguments<'_>) {
+    // In one piece, so that lines of several processes do not mix.
+    let _unheard = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 fn say_error(error: &scdiva::Error) {
-    eprintln!("error: {error}");
+    say!("error: {error}");
 }

@@ -228,7 +228,7 @@ impl StageBars {
                 Stage::Clusters => "clusters",
                 Stage::Umap => "UMAP",
             };
-            eprintln!("{what} …");
+            say!("{what} …");
             *self = Self(Some((stage, progress_bar(progress.n_cells))));
         }
         match &self.0 {

@@ -110,7 +110,7 @@ impl JournalFile {
         }
         there.file().set_len(there.size()).map_err(failed)?;
         let done = there.next_cell() - there.header().cells.start;
-        eprintln!("{name}: {done} cells are done already");
+        say!("{name}: {done} cells are done already");
         Ok(Self {
             journal: there,
             path: Some(path),
@@ -231,7 +231,7 @@ impl Plan<'_> {
             let n_kept = file.journal.next_cell() - file.journal.header().cells.start;
             match (&file.path, n_kept) {
                 (path, 0) => JournalFile::remove(path.clone()),
-                (Some(path), _) => eprintln!("{}: {n_kept} cells are kept; `--resume` goes on", path.display()),
+                (Some(path), _) => say!("{}: {n_kept} cells are kept; `--resume` goes on", path.display()),
                 (None, _) => {}
             }
             return Err(error);

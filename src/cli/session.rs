@@ -70,7 +70,7 @@ impl Session {
         {
             tuning::keep(found);
         }
-        eprintln!("device: {}", describe(&scdiva.info().device));
+        say!("device: {}", describe(&scdiva.info().device));
         Ok(scdiva)
     }
 }
