@@ -495,6 +495,44 @@ fn links_and_devices_are_written_through() {
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
+/// What is written beside a file has a name of its own, and what takes its place has its permissions.
+#[cfg(unix)]
+#[test]
+fn a_result_that_is_there_keeps_its_permissions_and_is_not_replaced_where_it_is_read_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let input = fixture("csr_f32_gzip.h5ad");
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
+    let set_mode = |name: &str, mode| fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    // What another process writes at the same time.
+    fs::write(place.path(".out.csv.part"), "another's").unwrap();
+    fs::write(place.path("out.csv"), "old").unwrap();
+    set_mode("out.csv", 0o600);
+    place.run(&["annotate", &input, "-o", &place.text("out.csv")]).assert_code(0);
+    assert!(fs::read_to_string(place.path("out.csv")).unwrap().starts_with(TABLE));
+    assert_eq!(mode("out.csv"), 0o600);
+    assert_eq!(fs::read_to_string(place.path(".out.csv.part")).unwrap(), "another's");
+
+    fs::copy(&input, place.path("in.h5ad")).unwrap();
+    for (name, arguments) in [
+        ("kept.csv", &["annotate", &input, "-o", &place.text("kept.csv")][..]),
+        ("kept.npy", &["embed", &input, "-o", &place.text("kept.npy")]),
+        ("kept", &["annotate", &input, "-o", &place.text("kept"), "--shard", "1/1"]),
+        ("in.h5ad", &["annotate", &place.text("in.h5ad"), "--in-place"]),
+    ] {
+        if name != "in.h5ad" {
+            fs::write(place.path(name), "old").unwrap();
+        }
+        let before = fs::read(place.path(name)).unwrap();
+        set_mode(name, 0o444);
+        let ran = place.run(arguments);
+        // Before anything is computed, and before the device is opened.
+        ran.assert_error(&[name, "the file is read-only"]);
+        assert!(!ran.stderr.contains("device: "), "{}", ran.stderr);
+        assert!(fs::read(place.path(name)).unwrap() == before);
+    }
+}
+
 /// A terminal that is gone, or a full disk under a log, does not end the run.
 #[cfg(target_os = "linux")]
 #[test]

@@ -1,6 +1,7 @@
 //! Files that appear under their name only when they are complete.
 
 use super::interrupt;
+use scdiva::write::file::NewFile;
 use scdiva::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -30,7 +31,7 @@ impl OutputPath {
             return Ok(Self { path, target: None });
         }
         // A link stays a link: what it points to is replaced.
-        let target = match there {
+        let target = match &there {
             Some(_) => fs::canonicalize(&path).map_err(&failed)?,
             None => path.clone(),
         };
@@ -47,10 +48,18 @@ impl OutputPath {
         if target.file_name().is_none() {
             return Err(failed(io::ErrorKind::InvalidFilename.into()));
         }
-        // Tried, since permissions are not all that may stand in the way.
-        let probe = beside(&target, "part");
-        File::create(&probe).map_err(failed)?;
-        let _gone = fs::remove_file(probe);
+        // A file that may not be written must not be replaced either, although its folder would allow it; to root all may be written.
+        if there.is_some_and(|there| there.permissions().readonly()) {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the file is read-only",
+            )));
+        }
+        if target.exists() {
+            OpenOptions::new().write(true).open(&target).map_err(&failed)?;
+        }
+        // Tried, since permissions are not all that may stand in the way; what is not published goes away.
+        NewFile::create(&target)?;
         Ok(Self {
             path,
             target: Some(target),
@@ -82,34 +91,26 @@ impl OutputPath {
     /// [`Error::Io`].
     pub(super) fn create(&self) -> Result<OutputFile> {
         let failed = super::session::io_error(&self.path);
-        let (file, moves) = match &self.target {
-            None => (OpenOptions::new().write(true).open(&self.path).map_err(failed)?, None),
-            Some(target) => {
-                let temporary = beside(target, "part");
-                (File::create(&temporary).map_err(failed)?, Some((temporary, target.clone())))
-            }
+        let new = self.target.as_deref().map(NewFile::create).transpose()?;
+        let file = match &new {
+            Some(new) => new.open()?,
+            None => OpenOptions::new().write(true).open(&self.path).map_err(failed)?,
         };
         Ok(OutputFile {
             out: BufWriter::new(file),
             path: self.path.clone(),
-            moves,
+            new,
         })
     }
 }
 
-/// A hidden file beside `target`.
-fn beside(target: &Path, what: &str) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.{what}"))
-}
-
-/// A file that is written beside its place and moved there at the end. Devices and pipes are written to directly.
+/// A file that takes its place at the end: [`NewFile`]. Devices and pipes are written to directly.
 #[derive(Debug)]
 pub(super) struct OutputFile {
     out: BufWriter<File>,
     path: PathBuf,
-    /// Where it is until it is complete, and where it goes then.
-    moves: Option<(PathBuf, PathBuf)>,
+    /// `None` for a device.
+    new: Option<NewFile>,
 }
 
 impl OutputFile {
@@ -121,27 +122,13 @@ impl OutputFile {
         OutputPath::check(path, inputs)?.create()
     }
 
-    /// Moves the complete file to its place.
+    /// Puts the complete file in its place.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn finish(mut self) -> Result<()> {
-        let failed = super::session::io_error(&self.path);
-        self.out.flush().map_err(&failed)?;
-        if let Some((temporary, target)) = &self.moves {
-            fs::rename(temporary, target).map_err(failed)?;
-            self.moves = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for OutputFile {
-    /// What was not finished goes away.
-    fn drop(&mut self) {
-        if let Some((temporary, _)) = self.moves.take() {
-            let _gone = fs::remove_file(temporary);
-        }
+        self.out.flush().map_err(super::session::io_error(&self.path))?;
+        self.new.map_or(Ok(()), NewFile::publish)
     }
 }
 

@@ -130,7 +130,11 @@ impl JournalFile {
     /// [`Error::Io`].
     pub(super) fn keep_as(self, output: &OutputPath) -> Result<()> {
         match (&self.path, output.target()) {
-            (Some(path), Some(target)) => fs::rename(path, target).map_err(io_error(target)),
+            (Some(path), Some(target)) => {
+                // What has its name is on the disk.
+                self.journal.file().sync_all().map_err(io_error(path))?;
+                fs::rename(path, target).map_err(io_error(target))
+            }
             _ => {
                 let problem = format!("{} is no file; a part must be one", output.name());
                 Err(Error::Argument {
