@@ -475,6 +475,25 @@ fn outputs_are_refused_before_anything_is_computed() {
     place
         .run(&["annotate", &input, "-o", &input])
         .assert_error(&["in.csv is the input; wanted another file"]);
+    let (folder, other) = (place.text("new/"), place.text("other.csv"));
+    fs::write(&other, "c,GENE0,GENE1\nb,1,2\n").unwrap();
+    for arguments in [
+        &["annotate", &input, &other, "--together", "-o", &folder][..],
+        &["annotate", "--demo", "-o", &folder],
+        &["embed", &input, "-o", &place.text("new.csv/")],
+        &["annotate", &input, "-o", &folder, "--shard", "1/1"],
+    ] {
+        let ran = place.run(arguments);
+        ran.assert_error(&["/ is a folder; wanted the name of a file"]);
+        assert!(!ran.stderr.contains("device: "), "{arguments:?}");
+    }
+    // The name of a file is not one of a folder.
+    for name in ["all.h5ad", "all.CSV", "other.csv"] {
+        place
+            .run(&["annotate", &input, &other, "-o", &place.text(name)])
+            .assert_error(&["2 inputs and ", name, "a file; wanted `--together`", "or a folder"]);
+    }
+    fs::remove_file(other).unwrap();
     assert_eq!(fs::read_to_string(&input).unwrap(), "c,GENE0,GENE1\na,1,2\n");
     assert_eq!(place.results(), ["in.csv"]);
 }

@@ -6,7 +6,7 @@ use super::heads::{self, HeadPlace};
 use super::input::Input;
 use super::inputs::{names, results_in};
 use super::interrupt;
-use super::output::OutputPath;
+use super::output::{OutputPath, is_folder};
 use super::results::{Format, ResultArgs, Target};
 use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
 use super::session::{Session, io_error, show};
@@ -151,7 +151,6 @@ impl Annotate {
     /// All that can be wrong with where results go is found here, before anything long begins.
     fn jobs(&self) -> Result<Vec<Job<'_>>> {
         let inputs: Vec<&Path> = self.inputs.iter().map(PathBuf::as_path).collect();
-        let is_folder = |path: &Path| path.as_os_str().to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]);
         let one = || -> Result<Vec<Job<'_>>> {
             let format = match &self.output {
                 Some(_) if self.run.shard.is_some() => self.format,
@@ -183,12 +182,27 @@ impl Annotate {
         match (inputs.as_slice(), &self.output) {
             ([], _) | ([_], None) => one(),
             _ if self.together => one(),
-            ([_], Some(output)) if !is_folder(output) => one(),
+            ([_], Some(output)) if !is_folder(output) || self.run.shard.is_some() => one(),
             (_, None) => Err(Error::Argument {
                 operation: "annotate",
                 argument: "output",
                 problem: format!("{} inputs; wanted `-o FOLDER` for their results", inputs.len()),
             }),
+            (inputs, Some(file))
+                if !is_folder(file)
+                    && !file.is_dir()
+                    && (file.exists() || Format::of(file).is_ok_and(|_| file.extension().is_some())) =>
+            {
+                Err(Error::Argument {
+                    operation: "annotate",
+                    argument: "output",
+                    problem: format!(
+                        "{} inputs and {}, a file; wanted `--together` for one result of all, or a folder for one of each",
+                        inputs.len(),
+                        file.display()
+                    ),
+                })
+            }
             (_, Some(folder)) => {
                 if self.run.shard.is_some() {
                     let problem = "several inputs; wanted one to take a part of".to_owned();

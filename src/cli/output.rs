@@ -19,9 +19,16 @@ impl OutputPath {
     /// Looks whether there can be a file.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be made there; [`Error::Argument`] when it is one of `inputs`.
+    /// [`Error::Io`] when it cannot be made there; [`Error::Argument`] when it is a folder by its name or one of `inputs`.
     pub(super) fn check(path: &Path, inputs: &[&Path]) -> Result<Self> {
         let failed = super::session::io_error(path);
+        if is_folder(path) {
+            return Err(Error::Argument {
+                operation: "write",
+                argument: "output",
+                problem: format!("{} is a folder; wanted the name of a file", path.display()),
+            });
+        }
         let there = fs::metadata(path).ok();
         if there.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
@@ -102,6 +109,11 @@ impl OutputPath {
             new,
         })
     }
+}
+
+/// Whether a path says that it is a folder, whatever stands there.
+pub(super) fn is_folder(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
 }
 
 /// A file that takes its place at the end: [`NewFile`]. Devices and pipes are written to directly.
