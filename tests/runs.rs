@@ -404,6 +404,72 @@ fn several_inputs_never_share_a_result() {
 }
 
 #[test]
+fn what_is_asked_for_is_done_or_refused() {
+    let (place, input) = place(300);
+    let path = |name: &str| place.text(name);
+    let refused = |arguments: &[&str], parts: &[&str]| {
+        let ran = place.run(arguments);
+        ran.assert_error(parts);
+        assert!(!ran.stderr.contains("device: "), "before anything long: {arguments:?}");
+    };
+    let tsv = place.run(&["annotate", &input, "--format", "tsv", "-o", "-"]);
+    assert!(tsv.assert_code(0).stdout.starts_with("cell\tlabel\t"), "{}", tsv.stdout);
+    assert_eq!(place.run(&["annotate", &input, "--format", "tsv"]).stdout, tsv.stdout);
+    place
+        .run(&["annotate", &input, "--format", "tsv", "-o", &path("plain")])
+        .assert_code(0);
+    assert_eq!(read(&place, "plain"), tsv.stdout.as_bytes());
+
+    let made = path("made.csv");
+    refused(
+        &["annotate", &input, "--format", "h5ad", "-o", &made],
+        &["format: h5ad, but the name of the output ends with .csv"],
+    );
+    refused(
+        &["annotate", &input, "--format", "parquet"],
+        &["format: parquet", "`-o FILE`"],
+    );
+    refused(
+        &["annotate", &input, "--in-place", "--format", "csv"],
+        &["format: csv, but --in-place adds to an .h5ad"],
+    );
+    for name in ["sh.csv", "sh.tsv", "sh.parquet", "sh.h5ad", "sh.NPY"] {
+        for task in ["annotate", "embed"] {
+            refused(
+                &[task, &input, "--shard", "1/1", "-o", &path(name)],
+                &[name, "a part is no .", "such as ", "sh.scdiva"],
+            );
+        }
+    }
+    refused(&["annotate", &input, "--shard", "1/1", "-o", "-"], &["shard", "`-o FILE`"]);
+    refused(
+        &["annotate", &input, "--shard", "1/1", "-o", &path("part"), "--vote"],
+        &["vote: not with --shard", "`merge`"],
+    );
+    refused(&["embed", &input, "-o", "-"], &["-; wanted"]);
+    refused(
+        &["embed", &input, "--shard", "1/1", "-o", "-"],
+        &["output: -, which is not the name of a file", "`./-`"],
+    );
+    place
+        .run(&["embed", &input, "--shard", "1/1", "-o", &path("part")])
+        .assert_code(0);
+    for option in [
+        &["--vote"][..],
+        &["--umap"],
+        &["--all-columns"],
+        &["--min-share", "0.5"],
+        &["--groups", "x"],
+    ] {
+        refused(
+            &[&["merge", &path("part"), "-o", &path("merged.npy")], option].concat(),
+            &[&option[0][2..], "not for parts of `embed`"],
+        );
+    }
+    assert!(!place.path("merged.npy").exists() && !place.path("made.csv").exists());
+}
+
+#[test]
 fn endings_tell_the_format_and_unknown_ones_are_refused() {
     let place = Place::new();
     let input = fixture("csr_f32_gzip.h5ad");

@@ -6,7 +6,7 @@ use super::heads::{self, HeadPlace};
 use super::input::Input;
 use super::inputs::{names, results_in};
 use super::interrupt;
-use super::output::{OutputPath, is_folder};
+use super::output::{OutputPath, STDOUT, is_folder};
 use super::results::{Format, ResultArgs, Target};
 use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
 use super::session::{Session, io_error, show};
@@ -40,15 +40,15 @@ pub(super) struct Annotate {
     #[arg(long, conflicts_with_all = ["demo", "in_place", "shard"])]
     together: bool,
     /// Where the results go: .csv, .tsv, .parquet, or .h5ad (the input with columns added); for several inputs that are not taken
-    /// together a folder [default: stdout, as CSV]
+    /// together a folder [default: stdout, which is also `-`]
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
     /// Add the results to the input itself, an .h5ad: it is replaced by a copy when that is complete
     #[arg(long, conflicts_with_all = ["output", "demo", "shard"])]
     in_place: bool,
-    /// What the results of several inputs are written as
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    format: Format,
+    /// What results are written as where the name of a file does not say it: those of several inputs, and on stdout [default: csv]
+    #[arg(long, value_enum, conflicts_with = "shard")]
+    format: Option<Format>,
     /// Which head: one of the model's, one that was saved, or a file that ends with .safetensors [default: the model's only one]
     #[arg(long, value_name = "NAME|FILE")]
     head: Option<String>,
@@ -61,7 +61,8 @@ pub(super) struct Annotate {
     /// Of a type with more cells in the reference, use only so many, evenly spread [default: 500]
     #[arg(long, value_name = "N", requires = "reference")]
     reference_cells: Option<usize>,
-    /// Keep what was learned from the reference for next time: a name for --head, or a file that ends with .safetensors
+    /// Keep what was learned from the reference for next time: a name for --head, or a file that ends with .safetensors; with --replace one
+    /// that is there is replaced
     #[arg(long, value_name = "NAME|FILE", requires = "reference")]
     save_head: Option<String>,
     /// Cells whose best label is less probable than this are `unassigned` [default: the head's own threshold, if it has one]
@@ -151,17 +152,16 @@ impl Annotate {
     /// All that can be wrong with where results go is found here, before anything long begins.
     fn jobs(&self) -> Result<Vec<Job<'_>>> {
         let inputs: Vec<&Path> = self.inputs.iter().map(PathBuf::as_path).collect();
+        let output = self.output.as_deref().filter(|output| *output != Path::new(STDOUT));
+        if self.run.shard.is_some() {
+            self.results.expect_none(
+                "annotate",
+                "not with --shard: a part keeps what all results are made of; give it to `merge`",
+            )?;
+        }
         let one = || -> Result<Vec<Job<'_>>> {
-            let format = match &self.output {
-                Some(_) if self.run.shard.is_some() => self.format,
-                Some(output) => Format::of(output)?,
-                None => Format::Csv,
-            };
-            let output = self
-                .output
-                .as_deref()
-                .map(|path| OutputPath::check(path, &inputs))
-                .transpose()?;
+            let format = self.format_of(output)?;
+            let output = output.map(|path| OutputPath::check(path, &inputs)).transpose()?;
             self.results.check(format, output.as_ref(), &self.run)?;
             Ok(vec![Job {
                 inputs: &self.inputs,
@@ -170,6 +170,13 @@ impl Annotate {
             }])
         };
         if self.in_place {
+            if let Some(format) = self.format.filter(|format| *format != Format::H5ad) {
+                return Err(Error::Argument {
+                    operation: "annotate",
+                    argument: "format",
+                    problem: format!("{}, but --in-place adds to an .h5ad", format.ending()),
+                });
+            }
             let jobs = self.inputs.chunks(1).map(|inputs| {
                 Ok(Job {
                     inputs,
@@ -179,7 +186,7 @@ impl Annotate {
             });
             return jobs.collect();
         }
-        match (inputs.as_slice(), &self.output) {
+        match (inputs.as_slice(), output) {
             ([], _) | ([_], None) => one(),
             _ if self.together => one(),
             ([_], Some(output)) if !is_folder(output) || self.run.shard.is_some() => one(),
@@ -191,7 +198,7 @@ impl Annotate {
             (inputs, Some(file))
                 if !is_folder(file)
                     && !file.is_dir()
-                    && (file.exists() || Format::of(file).is_ok_and(|_| file.extension().is_some())) =>
+                    && (file.exists() || Format::of(file).is_ok_and(|named| named.is_some())) =>
             {
                 Err(Error::Argument {
                     operation: "annotate",
@@ -213,18 +220,40 @@ impl Annotate {
                     });
                 }
                 std::fs::create_dir_all(folder).map_err(io_error(folder))?;
-                let results = results_in(folder, &self.inputs, self.format)?;
+                let format = self.format.unwrap_or(Format::Csv);
+                let results = results_in(folder, &self.inputs, format)?;
                 let jobs = self.inputs.chunks(1).zip(results).map(|(own, result)| {
                     let output = OutputPath::check(&result, &inputs)?;
-                    self.results.check(self.format, Some(&output), &self.run)?;
+                    self.results.check(format, Some(&output), &self.run)?;
                     Ok(Job {
                         inputs: own,
                         output: Some(output),
-                        format: self.format,
+                        format,
                     })
                 });
                 jobs.collect()
             }
+        }
+    }
+
+    /// What one result is written as; `output` is `None` for stdout.
+    fn format_of(&self, output: Option<&Path>) -> Result<Format> {
+        let named = match output {
+            // A part has none.
+            Some(output) if self.run.shard.is_some() => {
+                self.run.check_part(output)?;
+                None
+            }
+            Some(output) => Format::of(output)?,
+            None => None,
+        };
+        match (self.format, named) {
+            (Some(asked), Some(named)) if asked != named => Err(Error::Argument {
+                operation: "annotate",
+                argument: "format",
+                problem: format!("{}, but the name of the output ends with .{}", asked.ending(), named.ending()),
+            }),
+            (asked, named) => Ok(asked.or(named).unwrap_or(Format::Csv)),
         }
     }
 

@@ -92,7 +92,10 @@ impl EmbeddingFormat {
 impl Embed {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         let format = match self.run.shard {
-            Some(_) => EmbeddingFormat::Npy,
+            Some(_) => {
+                self.run.check_part(&self.output)?;
+                EmbeddingFormat::Npy
+            }
             None => EmbeddingFormat::of(&self.output)?,
         };
         let output = OutputPath::check(&self.output, &[&self.input])?;

@@ -56,11 +56,13 @@ impl Merge {
         });
         let mut results = Results::new(Parts::join(journals.collect::<Result<_>>()?)?);
         if results.header().model.head.is_none() {
+            let problem = "not for parts of `embed`: there are embeddings in them, and no labels";
+            self.results.expect_none("merge", problem)?;
             let n_unknown = EmbeddingFormat::of(&self.output)?.write(&mut results, &output)?;
             embed::said(&results, n_unknown, start);
             return Ok(Outcome::Done);
         }
-        let format = Format::of(&self.output)?;
+        let format = Format::of(&self.output)?.unwrap_or(Format::Csv);
         self.results.check(format, Some(&output), &RunArgs::default())?;
         let matrix = match &self.input {
             None if format == Format::H5ad => {

@@ -7,6 +7,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// What stands for stdout where a file is wanted.
+pub(super) const STDOUT: &str = "-";
+
 /// Where a result goes: checked before anything long begins, written at the end.
 #[derive(Debug, Clone)]
 pub(super) struct OutputPath {
@@ -22,6 +25,13 @@ impl OutputPath {
     /// [`Error::Io`] when it cannot be made there; [`Error::Argument`] when it is a folder by its name or one of `inputs`.
     pub(super) fn check(path: &Path, inputs: &[&Path]) -> Result<Self> {
         let failed = super::session::io_error(path);
+        if path == Path::new(STDOUT) {
+            return Err(Error::Argument {
+                operation: "write",
+                argument: "output",
+                problem: format!("{STDOUT}, which is not the name of a file; wanted one (`./{STDOUT}` for a file of this name)"),
+            });
+        }
         if is_folder(path) {
             return Err(Error::Argument {
                 operation: "write",

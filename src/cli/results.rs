@@ -31,17 +31,18 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// What the name says; a name that says nothing, or a device, gets a CSV.
+    /// What the name says; `None` for a name that says nothing, such as a device's.
     ///
     /// # Errors
     /// [`Error::Argument`] for an ending that is none of ours.
-    pub(super) fn of(path: &Path) -> Result<Self> {
+    pub(super) fn of(path: &Path) -> Result<Option<Self>> {
         let ending = path.extension().and_then(|ending| ending.to_str());
         match ending.map(str::to_ascii_lowercase).as_deref() {
-            None | Some("csv") => Ok(Self::Csv),
-            Some("tsv") => Ok(Self::Tsv),
-            Some("parquet") => Ok(Self::Parquet),
-            Some("h5ad") => Ok(Self::H5ad),
+            None => Ok(None),
+            Some("csv") => Ok(Some(Self::Csv)),
+            Some("tsv") => Ok(Some(Self::Tsv)),
+            Some("parquet") => Ok(Some(Self::Parquet)),
+            Some("h5ad") => Ok(Some(Self::H5ad)),
             Some(_) => Err(Error::Argument {
                 operation: "write",
                 argument: "output",
@@ -84,8 +85,7 @@ pub(super) struct ResultArgs {
     /// No such layout in an .h5ad
     #[arg(long, conflicts_with = "umap")]
     no_umap: bool,
-    /// In an .h5ad, take out the results of an earlier run, and replace a saved head; without this, finding any is an error, and what is not
-    /// of scdiva never goes
+    /// In an .h5ad, take out the results of an earlier run; without this, finding any is an error, and what is not of scdiva never goes
     #[arg(long)]
     pub(super) replace: bool,
 }
@@ -111,6 +111,13 @@ impl ResultArgs {
     /// [`Error::Argument`].
     pub(super) fn check(&self, format: Format, output: Option<&OutputPath>, run: &super::run::RunArgs) -> Result<()> {
         let to_a_file = output.is_some_and(|output| output.target().is_some());
+        if format == Format::Parquet && output.is_none() {
+            return Err(Error::Argument {
+                operation: "write",
+                argument: "format",
+                problem: "parquet is not text; wanted `-o FILE` too".to_owned(),
+            });
+        }
         if format == Format::H5ad && !to_a_file {
             return Err(Error::Argument {
                 operation: "write",
@@ -128,6 +135,29 @@ impl ResultArgs {
             }
         }
         Ok(())
+    }
+
+    /// Refuses everything that is asked of results where none are written. `without`: why not, and what to do.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] that names the option.
+    pub(super) fn expect_none(&self, operation: &'static str, without: &str) -> Result<()> {
+        let given = [
+            ("all-columns", self.all_columns),
+            ("vote", self.vote),
+            ("groups", self.groups.is_some()),
+            ("min-share", self.min_share != 0.0),
+            ("umap", self.umap),
+            ("no-umap", self.no_umap),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((argument, _)) => Err(Error::Argument {
+                operation,
+                argument,
+                problem: without.to_owned(),
+            }),
+        }
     }
 
     /// Whether the run must keep the embeddings of the cells.

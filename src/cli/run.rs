@@ -11,7 +11,7 @@ use scdiva::run::{Journal, RunHeader, RunInput, RunModel, Shard};
 use scdiva::tasks::TissueDecision;
 use scdiva::{Error, Result, ScDiVa};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What follows the name of a result that is not complete yet.
 const PARTIAL: &str = "partial";
@@ -24,6 +24,28 @@ pub(super) struct RunArgs {
     /// Compute only the i-th of n parts of the cells; OUT is then a part (.scdiva), and `scdiva merge` joins all n
     #[arg(long, value_name = "i/n")]
     pub(super) shard: Option<Shard>,
+}
+
+impl RunArgs {
+    /// Refuses a part by the name of something else, which a program that is given it would take it for.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub(super) fn check_part(&self, output: &Path) -> Result<()> {
+        let ending = output.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if self.shard.is_none() || !["csv", "tsv", "parquet", "h5ad", "npy"].contains(&ending.as_str()) {
+            return Ok(());
+        }
+        let (found, wanted) = (output.display(), output.with_extension("scdiva"));
+        Err(Error::Argument {
+            operation: "run",
+            argument: "output",
+            problem: format!(
+                "{found}: a part is no .{ending}, which `merge` writes; wanted another name, such as {}",
+                wanted.display()
+            ),
+        })
+    }
 }
 
 /// Where a journal is.
