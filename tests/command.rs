@@ -440,6 +440,9 @@ fn usage_errors_exit_with_2_and_help_with_0() {
         &["embed", "a.h5ad"],
         &["forward", "-o", "x"],
         &["info", "--device", "abacus"],
+        // What opens no device takes none.
+        &["inspect", "a.h5ad", "--device", "cpu"],
+        &["merge", "a", "-o", "b.csv", "--precision", "f16"],
         &["fly"],
     ] {
         run(arguments).assert_code(2);
@@ -456,6 +459,19 @@ fn usage_errors_exit_with_2_and_help_with_0() {
         assert!(help.stdout.contains(part), "`{part}` is not in {}", help.stdout);
     }
     run(&["--version"]).assert_code(0);
+    for (command, has_device) in [
+        ("annotate", true),
+        ("embed", true),
+        ("fit", true),
+        ("info", true),
+        ("merge", false),
+        ("inspect", false),
+    ] {
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.assert_code(0).stdout.contains("--device"), has_device, "{command}");
+        assert!(help.stdout.contains("--model"), "{command}");
+    }
+    assert!(!run(&["merge", "--help"]).stdout.contains("saved head"));
 }
 
 #[test]

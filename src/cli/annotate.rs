@@ -9,7 +9,7 @@ use super::interrupt;
 use super::output::{OutputPath, STDOUT, is_folder};
 use super::results::{Format, ResultArgs, Target};
 use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
-use super::session::{Session, io_error, show};
+use super::session::{DeviceArgs, Session, io_error, show};
 use super::{Outcome, say_error};
 use clap::Args;
 use indicatif::ProgressBar;
@@ -77,6 +77,8 @@ pub(super) struct Annotate {
     run: RunArgs,
     #[command(flatten)]
     results: ResultArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// One matrix and where its results go.
@@ -112,7 +114,7 @@ impl Annotate {
         let place = save
             .map(|what| HeadPlace::new(&model, what, self.results.replace))
             .transpose()?;
-        let mut scdiva = session.open().await?;
+        let mut scdiva = session.open(&self.device).await?;
         if scdiva.vocabulary().is_none() {
             model.require("vocab.tsv")?;
         }

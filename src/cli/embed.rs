@@ -4,7 +4,7 @@ use super::Outcome;
 use super::input::Input;
 use super::output::OutputPath;
 use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
-use super::session::{Session, io_error};
+use super::session::{DeviceArgs, Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
 use scdiva::run::{Parts, Results};
@@ -27,6 +27,8 @@ pub(super) struct Embed {
     how: Input,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// How embeddings are written.
@@ -99,7 +101,7 @@ impl Embed {
             None => EmbeddingFormat::of(&self.output)?,
         };
         let output = OutputPath::check(&self.output, &[&self.input])?;
-        let mut scdiva = session.open().await?;
+        let mut scdiva = session.open(&self.device).await?;
         let files = Files::from_path(&self.input)?;
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;

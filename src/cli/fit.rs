@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::heads::HeadPlace;
 use super::input::Input;
-use super::session::{Session, progress_bar, show};
+use super::session::{DeviceArgs, Session, progress_bar, show};
 use clap::Args;
 use scdiva::cells::MatchOptions;
 use scdiva::model::Head;
@@ -32,6 +32,8 @@ pub(super) struct Fit {
     reference_cells: usize,
     #[command(flatten)]
     how: Input,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// A reference, and how it is read.
@@ -46,7 +48,7 @@ pub(super) struct Reference<'a> {
 impl Fit {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         let place = HeadPlace::new(&session.model_files()?, &self.save_head, self.replace)?;
-        let mut scdiva = session.open().await?;
+        let mut scdiva = session.open(&self.device).await?;
         let reference = Reference {
             path: &self.reference,
             label_key: &self.label_key,

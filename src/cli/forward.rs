@@ -7,7 +7,7 @@
 use super::Outcome;
 use super::interrupt;
 use super::output::OutputFile;
-use super::session::{Session, io_error, progress_bar};
+use super::session::{DeviceArgs, Session, io_error, progress_bar};
 use clap::Args;
 use safetensors::Dtype;
 use scdiva::model::{CellInput, Config, Output, TensorFile, Want};
@@ -32,6 +32,8 @@ pub(super) struct Forward {
     /// Also write attention [B, N, H, L + 1, L + 1]
     #[arg(long)]
     attention: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// A batch as it stands in the file.
@@ -48,7 +50,7 @@ impl Forward {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         let file = TensorFile::open(&self.input.display().to_string(), Arc::new(FileSource::open(&self.input)?))?;
         let output = OutputFile::create(&self.output, &[&self.input])?;
-        let mut scdiva = session.open().await?;
+        let mut scdiva = session.open(&self.device).await?;
         let config = scdiva.config().clone();
         let batch = Batch::read(&file, &config)?;
         say!("{}: {} cells of {} genes", file.name(), batch.n_cells, batch.n_genes);

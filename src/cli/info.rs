@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::heads;
-use super::session::{Session, describe, io_error};
+use super::session::{DeviceArgs, Session, describe, io_error};
 use clap::Args;
 use scdiva::Result;
 use scdiva::model::Head;
@@ -14,11 +14,13 @@ pub(super) struct Info {
     /// Write it as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 impl Info {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
-        let (scdiva, files) = (session.open().await?, session.model_files()?);
+        let (scdiva, files) = (session.open(&self.device).await?, session.model_files()?);
         let mut info = scdiva.info();
         info.model.own_heads = heads::saved(&files)?;
         let out = io::stdout().lock();

@@ -1,4 +1,4 @@
-//! What all commands share: the model, the device, the matrix, the progress.
+//! What commands share: the model, the device, the progress.
 
 use super::{interrupt, tuning};
 use clap::{Args, ValueEnum};
@@ -14,11 +14,16 @@ pub(super) struct Session {
     /// Folder of a model: config.json, model.safetensors, vocab.tsv, heads/ [default: the one inside this program]
     #[arg(long, global = true, value_name = "DIR")]
     model: Option<PathBuf>,
+}
+
+/// What computes, for the commands that compute with the model.
+#[derive(Debug, Args)]
+pub(super) struct DeviceArgs {
     /// What computes; `auto` takes a real GPU, or the CPU where there is none
-    #[arg(long, global = true, value_enum, default_value_t = Device::Auto)]
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
     device: Device,
     /// How exactly a GPU computes: `f16` keeps weights in half the memory and may be quicker, with errors of about a thousandth; `auto` is f32
-    #[arg(long, global = true, value_enum, default_value_t = Precision::Auto)]
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
     precision: Precision,
 }
 
@@ -46,14 +51,14 @@ impl Session {
     }
 
     /// Opens the model on the device and says which.
-    pub(super) async fn open(&self) -> Result<ScDiVa> {
+    pub(super) async fn open(&self, on: &DeviceArgs) -> Result<ScDiVa> {
         let files = self.model_files()?;
-        let device = match self.device {
+        let device = match on.device {
             Device::Auto => DeviceChoice::Auto,
             Device::Gpu => DeviceChoice::Gpu,
             Device::Cpu => DeviceChoice::Cpu,
         };
-        let precision = match self.precision {
+        let precision = match on.precision {
             Precision::Auto => gpu::Precision::Auto,
             Precision::F32 => gpu::Precision::F32,
             Precision::F16 => gpu::Precision::F16,

@@ -116,7 +116,11 @@ impl Place {
     /// The command on the CPU with this model, to be run in a way of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_scdiva"));
-        command.args(arguments).args(["--model", &self.text(""), "--device", "cpu"]);
+        command.args(arguments).args(["--model", &self.text("")]);
+        // These open no device.
+        if !matches!(arguments, ["merge" | "inspect", ..]) {
+            command.args(["--device", "cpu"]);
+        }
         command
     }
 
