@@ -224,6 +224,17 @@ fn a_reference_teaches_its_types_and_what_was_learned_is_kept() {
     }
     with(&[&FIT[..5], &["9", "--save-head", "mine", "--replace"]].concat()).assert_code(0);
     assert!(fs::read(model_folder.join("mine.safetensors")).unwrap() != saved);
+    // Only a head is replaced by one.
+    let (table, tensors) = (path("a.csv"), path("weights.safetensors"));
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/models/mini/config.json"), &tensors).unwrap();
+    for (what, part) in [
+        (&table, "wanted a file that ends with .safetensors"),
+        (&tensors, "what is there is not a head"),
+    ] {
+        let before = fs::read(what).unwrap();
+        with(&[&FIT[..], &["--save-head", what, "--replace"]].concat()).assert_error(&[what, part]);
+        assert!(fs::read(what).unwrap() == before);
+    }
     with(&[&FIT[..], &["--save-head", "cell_types"]].concat()).assert_error(&["cell_types", "a head of the model"]);
     with(&[&FIT[..], &["--save-head", "a:b"]].concat()).assert_error(&["\"a:b\"", "wanted letters"]);
 

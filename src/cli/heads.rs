@@ -2,7 +2,7 @@
 
 use super::session::io_error;
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
-use scdiva::model::Head;
+use scdiva::model::{Head, TensorFile};
 use scdiva::read::{FileSource, Source};
 use scdiva::write::file::NewFile;
 use scdiva::{Error, ModelFiles, Result, ScDiVa};
@@ -35,10 +35,16 @@ impl HeadPlace {
     ///
     /// # Errors
     /// [`Error::Argument`] for a name that cannot be one or is of a head of the model; [`Error::File`] when there is one and `replace` is
-    /// not set; [`Error::Io`].
+    /// not set, or something else; [`Error::Io`].
     pub(super) fn new(model: &ModelFiles, what: &str, replace: bool) -> Result<Self> {
         let place = if is_file(what) {
             let path = PathBuf::from(what);
+            if path.extension().is_none_or(|ending| ending != ENDING) {
+                return Err(wrong(
+                    "save-head",
+                    format!("{what}: wanted a file that ends with .{ENDING}, or a name"),
+                ));
+            }
             Self {
                 name: stem(&path),
                 path,
@@ -66,6 +72,9 @@ impl HeadPlace {
             let problem = "there is one already; `--replace` replaces it";
             return Err(Error::file(place.path.display(), "head", problem));
         }
+        if place.path.exists() {
+            expect_head(&place.path)?;
+        }
         if place.is_saved
             && let Some(folder) = place.path.parent()
         {
@@ -92,6 +101,19 @@ impl HeadPlace {
         say!("saved: {}; `--head {how}` uses it", self.path.display());
         Ok(())
     }
+}
+
+/// Refuses to replace what is not a head. One of another model is one.
+fn expect_head(path: &Path) -> Result<()> {
+    let name = path.display().to_string();
+    let source = Arc::new(FileSource::open(path)?);
+    let is_head =
+        TensorFile::open(&name, source).is_ok_and(|file| file.metadata().get("kind").is_some_and(|kind| kind == "annotate"));
+    if is_head {
+        return Ok(());
+    }
+    let problem = "what is there is not a head, and is not replaced; wanted another name";
+    Err(Error::file(name, "head", problem))
 }
 
 /// What `--head` means: a head of the model, a file, or a saved head.
