@@ -49,6 +49,34 @@ fn an_h5ad_gets_our_columns_and_keeps_its_own() {
     python::run("annotated_h5ad.py", &[&place.text("before.h5ad"), &input, &csv]);
 }
 
+/// A folder around a file changes nothing; what cannot go into a new file is said before anything is computed.
+#[test]
+fn an_h5ad_in_a_folder_is_that_file_and_a_new_one_is_not_said_to_be_all() {
+    let place = Place::new();
+    let input = copy(&place, "columns.h5ad");
+    place.run(&["annotate", &input, "-o", &place.text("own.h5ad")]).assert_code(0);
+    fs::create_dir(place.path("folder")).unwrap();
+    fs::rename(&input, place.path("folder/columns.h5ad")).unwrap();
+    let (folder, output) = (place.text("folder"), place.text("out.h5ad"));
+    let left_out = "does not go into it";
+    let ran = place.run(&["annotate", &folder, "-o", &output]);
+    assert!(!ran.assert_code(0).stderr.contains(left_out), "{}", ran.stderr);
+    assert!(fs::read(&output).unwrap() == fs::read(place.path("own.h5ad")).unwrap());
+    place
+        .run(&["annotate", &folder, "-o", &place.text("folder/columns.h5ad")])
+        .assert_error(&["folder/columns.h5ad is the input"]);
+
+    for input in ["age_0.12.h5ad.zip", "age_0.12.zarr.zip"] {
+        let ran = place.run(&["annotate", &fixture(input), "-o", &output]);
+        let [said, device] = [left_out, "device: "].map(|part| ran.stderr.find(part).unwrap());
+        assert!(ran.code == Some(0) && said > device, "{}", ran.stderr);
+        let ran = place.run(&["annotate", &fixture(input), "-o", &place.text("out.csv")]);
+        assert!(!ran.assert_code(0).stderr.contains(left_out), "{}", ran.stderr);
+    }
+    let ran = place.run(&["annotate", &fixture("tenx_v3.h5"), "-o", &output]);
+    assert!(!ran.assert_code(0).stderr.contains(left_out), "{}", ran.stderr);
+}
+
 #[test]
 fn any_other_format_becomes_an_h5ad() {
     let place = Place::telling();

@@ -1,7 +1,7 @@
 //! `scdiva annotate`.
 
 use super::fit::Reference;
-use super::h5ad::Original;
+use super::h5ad::{Original, own_h5ad};
 use super::heads::{self, HeadPlace};
 use super::input::Input;
 use super::inputs::{names, results_in};
@@ -39,7 +39,8 @@ pub(super) struct Annotate {
     /// Take several inputs for samples of one matrix: one result, in which clusters, votes and the map are those of all cells together
     #[arg(long, conflicts_with_all = ["demo", "in_place", "shard"])]
     together: bool,
-    /// Where the results go: .csv, .tsv, .parquet, or .h5ad (the input with columns added); for several inputs that are not taken
+    /// Where the results go: .csv, .tsv, .parquet, or .h5ad (an .h5ad with columns added; of what is packed in a .zip, of a
+    /// .zarr and of other formats a new one, of the matrix, obs, obsm and the names of genes); for several inputs that are not taken
     /// together a folder [default: stdout, which is also `-`]
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
@@ -265,14 +266,13 @@ impl Annotate {
         let tokenizer = scdiva.tokenizer(matrix.as_ref(), &self.how.match_options())?;
         say!("{}", tokenizer.report());
         let whole = self.results.whole(Some(matrix.as_ref()), matrix.n_cells(), job.format)?;
+        let own = match (job.inputs, job.format) {
+            ([input], Format::H5ad) => own_h5ad(input, matrix.as_ref(), job.output.as_ref())?,
+            _ => None,
+        };
         let original = match job.format {
             Format::H5ad => {
-                let only = if let [input] = job.inputs {
-                    Some(input.as_path())
-                } else {
-                    None
-                };
-                let original = Original::of(only, matrix.as_ref())?;
+                let original = Original::of(own.as_deref(), matrix.as_ref())?;
                 if let (true, Original::Matrix(matrix)) = (self.in_place, original) {
                     return Err(Error::file(matrix.file(), "format", "only an .h5ad can get results in place"));
                 }

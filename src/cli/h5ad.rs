@@ -1,5 +1,6 @@
 //! Results in an `.h5ad`: the user's own, or one that is made of another format.
 
+use super::output::OutputPath;
 use super::results::ResultArgs;
 use super::session::{io_error, progress_bar, show};
 use scdiva::cells::CellMatrix;
@@ -11,7 +12,7 @@ use scdiva::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where an `.h5ad` comes from.
 #[derive(Clone, Copy)]
@@ -23,13 +24,11 @@ pub(super) enum Original<'a> {
 }
 
 impl<'a> Original<'a> {
-    /// What an input is. `input` is its path, if it has one.
+    /// What an input is. `own` is what [`own_h5ad`] says.
     ///
     /// # Errors
     /// [`Error::File`] for an `.h5ad` of which droplets are left out: its rows are not the run's.
-    pub(super) fn of(input: Option<&'a Path>, matrix: &'a dyn CellMatrix) -> Result<Self> {
-        // One in a folder or an archive is called by its place there: a file of its own is made of it.
-        let own = input.filter(|path| matrix.format() == H5AD && matrix.file() == path.display().to_string());
+    pub(super) fn of(own: Option<&'a Path>, matrix: &'a dyn CellMatrix) -> Result<Self> {
         match (own, matrix.droplets()) {
             (Some(path), None) => Ok(Self::H5ad(path)),
             (Some(_), Some(_)) => {
@@ -41,11 +40,45 @@ impl<'a> Original<'a> {
     }
 }
 
+/// The `.h5ad` that a matrix was read from, when it is a file of its own: `input`, or the one in this folder. One in an archive is not.
+///
+/// # Errors
+/// [`Error::Argument`] when it is in a folder and `output` would replace it; [`OutputPath::check`] does not look into folders.
+pub(super) fn own_h5ad(input: &Path, matrix: &dyn CellMatrix, output: Option<&OutputPath>) -> Result<Option<PathBuf>> {
+    let file = Path::new(matrix.file());
+    if matrix.format() != H5AD {
+        return Ok(None);
+    }
+    if !input.is_dir() {
+        return Ok((matrix.file() == input.display().to_string()).then(|| input.to_owned()));
+    }
+    // Called by its name in the folder, or by that with the folder before it.
+    let from_here = file.starts_with(input).then(|| file.to_owned());
+    let own = [Some(input.join(file)), from_here]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file());
+    let place = |path: &Path| fs::canonicalize(path).ok();
+    if let (Some(own), Some(output)) = (&own, output.and_then(OutputPath::target))
+        && place(own).is_some()
+        && place(own) == place(output)
+    {
+        return Err(Error::Argument {
+            operation: "write",
+            argument: "output",
+            problem: format!("{} is the input; wanted another file", own.display()),
+        });
+    }
+    Ok(own)
+}
+
 /// [`CellMatrix::format`] of what answers can be added to.
 const H5AD: &str = "AnnData (.h5ad)";
+/// What stands in that of everything that has more in it than a matrix and what is known of its cells and genes.
+const ANNDATA: &str = "AnnData";
 
 impl ResultArgs {
-    /// Looks whether an `.h5ad` can take the results, before anything long begins.
+    /// Looks whether an `.h5ad` can take the results, before anything long begins, and says what a new one will not have.
     ///
     /// # Errors
     /// [`Error::File`] that names what is in the way.
@@ -57,6 +90,13 @@ impl ResultArgs {
                 H5adWriter::open(&path.display().to_string(), Untouched(file), &additions).map(drop)
             }
             Original::Matrix(matrix) => {
+                if matrix.format().contains(ANNDATA) {
+                    say!(
+                        "{}: a new .h5ad is made of {}, obs, obsm and the names of genes; what else there is of layers, raw, uns, varm, obsp, varp and var does not go into it",
+                        matrix.file(),
+                        matrix.matrix()
+                    );
+                }
                 let columns = matrix.cell_columns().iter().map(|name| ("obs", &additions.columns, name));
                 let embeddings = matrix.embeddings().iter().map(|name| ("obsm", &additions.embeddings, name));
                 match columns.chain(embeddings).find(|(_, ours, name)| ours.contains(name)) {

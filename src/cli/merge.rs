@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::annotate;
 use super::embed::{self, EmbeddingFormat};
-use super::h5ad::Original;
+use super::h5ad::{Original, own_h5ad};
 use super::input::Input;
 use super::output::OutputPath;
 use super::results::{Format, ResultArgs, Target};
@@ -92,9 +92,13 @@ impl Merge {
             return Err(Error::file(matrix.file(), "cells", problem));
         }
         let whole = self.results.whole(matrix.as_deref(), n_cells, format)?;
+        let own = match (&self.input, &matrix, format) {
+            (Some(input), Some(matrix), Format::H5ad) => own_h5ad(input, matrix.as_ref(), Some(&output))?,
+            _ => None,
+        };
         let original = match (&matrix, format) {
             (Some(matrix), Format::H5ad) => {
-                let original = Original::of(self.input.as_deref(), matrix.as_ref())?;
+                let original = Original::of(own.as_deref(), matrix.as_ref())?;
                 self.results.check_h5ad(original, &whole)?;
                 Some(original)
             }
