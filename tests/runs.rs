@@ -174,6 +174,13 @@ fn whatever_a_kill_leaves_of_a_journal_the_run_goes_on() {
     let header = usize::try_from(u32::from_le_bytes(journal[13..17].try_into().unwrap())).unwrap() + 13 + 8;
     let mut left: Vec<Vec<u8>> = [
         0,
+        // Cut inside the header, nothing of which can be used.
+        5,
+        13,
+        15,
+        17,
+        header / 2,
+        header - 1,
         header,
         header + 1,
         header + 3_000,
@@ -184,8 +191,9 @@ fn whatever_a_kill_leaves_of_a_journal_the_run_goes_on() {
     .map(|len| journal[..len].to_vec())
     .to_vec();
     // A damaged block is computed again, and so are those behind it.
-    left.push(journal.clone());
-    left[7][journal.len() / 2] ^= 1;
+    let mut damaged = journal.clone();
+    damaged[journal.len() / 2] ^= 1;
+    left.push(damaged);
     for left in left {
         fs::write(place.path("part.scdiva.partial"), &left).unwrap();
         place
@@ -229,6 +237,49 @@ fn parts_join_to_the_whole_in_any_order() {
 }
 
 /// Machines of a cluster differ in their cores, and a run may go on with others than it began with.
+/// A part that has its name was complete once.
+#[test]
+fn a_damaged_part_is_not_said_to_be_under_way() {
+    let (place, input) = place(512);
+    let [part, output] = ["part", "out.csv"].map(|name| place.text(name));
+    place.run(&["annotate", &input, "-o", &part, "--shard", "1/1"]).assert_code(0);
+    let journal = read(&place, "part");
+    let header = usize::try_from(u32::from_le_bytes(journal[13..17].try_into().unwrap())).unwrap() + 13 + 8;
+    let mut flipped = journal.clone();
+    flipped[header + 2_000] ^= 1;
+    let cases = [
+        (flipped, "0 of 512 cells are whole, and what follows is damaged or cut off"),
+        (
+            journal[..journal.len() - 1].to_vec(),
+            "256 of 512 cells are whole, and what follows is damaged or cut off",
+        ),
+        (
+            journal[..header].to_vec(),
+            "0 of 512 cells are done; `--resume` goes on with it",
+        ),
+        (
+            journal[..header - 3].to_vec(),
+            "nothing of the run can be used, so remove this file",
+        ),
+    ];
+    for (bytes, problem) in cases {
+        fs::write(&part, &bytes).unwrap();
+        place.run(&["merge", &part, "-o", &output]).assert_error(&["part", problem]);
+    }
+    // Nor is it begun anew: of a damaged header the length, a letter, its CRC.
+    for (place_of_bit, bit) in [(14, 0x40), (30, 0x80), (header - 1, 1)] {
+        let mut damaged = journal.clone();
+        damaged[place_of_bit] ^= bit;
+        for bytes in [&damaged, &b"scdiva-run 2\nand more".to_vec()] {
+            fs::write(place.path("part.partial"), bytes).unwrap();
+            place
+                .run(&["annotate", &input, "-o", &part, "--shard", "1/1", "--resume"])
+                .assert_error(&["part.partial"]);
+            assert!(read(&place, "part.partial") == *bytes, "byte {place_of_bit}");
+        }
+    }
+}
+
 #[test]
 fn the_number_of_threads_is_not_part_of_a_run() {
     let (place, input) = place(600);

@@ -90,7 +90,7 @@ impl JournalFile {
             source,
         };
         let mut open = OpenOptions::new();
-        let file = open
+        let mut file = open
             .read(true)
             .write(true)
             .create(true)
@@ -104,7 +104,9 @@ impl JournalFile {
                 return Err(Error::file(name, "journal", "another process is writing it"));
             }
         }
-        if file.metadata().map_err(&failed)?.len() == 0 {
+        let is_empty = file.metadata().map_err(&failed)?.len() == 0;
+        if is_empty || (resume && Journal::is_stub(&mut file).map_err(&failed)?) {
+            file.set_len(0).map_err(&failed)?;
             let journal = Journal::create(&name, file, header)?;
             return Ok(Self {
                 journal,

@@ -14,12 +14,15 @@ use super::header::RunHeader;
 use crate::error::{Error, Result};
 use crate::model::Prediction;
 use crate::tasks::CellBlock;
+use serde::de::IgnoredAny;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
 const MAGIC: &[u8] = b"scdiva-run 1\n";
 /// More than any header or block has: a length that is larger is damage.
 const MAX_LEN: u32 = 1 << 30;
+/// Longer than any header: a file of this length has more in it.
+const MOST_STUB: u64 = 1 << 20;
 const NO_LABEL: u32 = u32::MAX;
 
 /// A journal that is open for reading and for appending.
@@ -32,7 +35,7 @@ pub struct Journal<F> {
     blocks: Vec<(u64, Range<usize>)>,
     /// Behind the last whole block.
     end: u64,
-    /// Whether something stood behind it, which a kill left half written.
+    /// Whether something stood behind it: what a kill left half written, or damage.
     torn: bool,
 }
 
@@ -60,6 +63,30 @@ impl<F: Read + Write + Seek> Journal<F> {
         })
     }
 
+    /// Whether a file is the beginning of a journal that was cut off before its header was whole: no answer was ever in it. Damage is not
+    /// taken for that.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn is_stub(file: &mut F) -> io::Result<bool> {
+        let size = file.seek(SeekFrom::End(0))?;
+        file.rewind()?;
+        let mut start = Vec::new();
+        Read::take(&mut *file, MOST_STUB).read_to_end(&mut start)?;
+        let magic = &start[..start.len().min(MAGIC.len())];
+        if size >= MOST_STUB || !MAGIC.starts_with(magic) {
+            return Ok(false);
+        }
+        // Not by its length, which may be damaged: the text says where it ends.
+        let n_before = MAGIC.len() + 4;
+        let mut texts = serde_json::Deserializer::from_slice(start.get(n_before..).unwrap_or_default()).into_iter::<IgnoredAny>();
+        Ok(match texts.next() {
+            None => true,
+            Some(Err(error)) => error.is_eof(),
+            Some(Ok(_)) => start.len() < n_before + texts.byte_offset() + 4,
+        })
+    }
+
     /// Opens a journal and finds its whole blocks; what a kill left half written at its end is passed over, and overwritten by the next block.
     ///
     /// # Errors
@@ -79,10 +106,13 @@ impl<F: Read + Write + Seek> Journal<F> {
         if !input.fill(&mut magic).map_err(failed)? || magic != MAGIC {
             return Err(Error::file(name, "byte 0", "not the results of a run of scdiva"));
         }
-        let json = input
-            .frame()
-            .map_err(failed)?
-            .ok_or_else(|| Error::file(name, "header", "cut off or broken; nothing of the run can be used"))?;
+        let json = input.frame().map_err(failed)?.ok_or_else(|| {
+            Error::file(
+                name,
+                "header",
+                "cut off or broken; nothing of the run can be used, so remove this file",
+            )
+        })?;
         let header: RunHeader = serde_json::from_slice(&json)
             .map_err(|error| Error::file(name, "header", format_args!("{error}; was it made by another version?")))?;
         let mut blocks: Vec<(u64, Range<usize>)> = Vec::new();
@@ -125,7 +155,7 @@ impl<F: Read + Write + Seek> Journal<F> {
         self.end
     }
 
-    /// Whether something half written stood at the end.
+    /// Whether something stood at the end that is half written, or not as it was written.
     #[must_use]
     pub const fn was_torn(&self) -> bool {
         self.torn
@@ -152,11 +182,6 @@ impl<F: Read + Write + Seek> Journal<F> {
     /// The file.
     pub const fn file(&self) -> &F {
         &self.file
-    }
-
-    /// Gives the file back.
-    pub fn into_file(self) -> F {
-        self.file
     }
 
     /// Writes the next block in one piece. `names` are those of its cells.

@@ -94,11 +94,12 @@ impl<F: Read + Write + Seek> Parts<F> {
         for journal in &journals {
             let cells = &journal.header().cells;
             if !journal.is_complete() {
-                let problem = format!(
-                    "{} of {} cells are done; `--resume` goes on with it",
-                    journal.next_cell() - cells.start,
-                    cells.len()
-                );
+                let advice = if journal.was_torn() {
+                    "are whole, and what follows is damaged or cut off: compute this part again, or give `--resume` if it was under way"
+                } else {
+                    "are done; `--resume` goes on with it"
+                };
+                let problem = format!("{} of {} cells {advice}", journal.next_cell() - cells.start, cells.len());
                 return Err(Error::file(journal.name(), "cells", problem));
             }
             if cells.start < next {
