@@ -8,6 +8,9 @@ mod support {
     pub mod command;
 }
 
+use scdiva::run::{RunHeader, RunInput, RunModel};
+use scdiva::tasks::TissueDecision;
+use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
 use std::process::Stdio;
@@ -381,6 +384,112 @@ fn a_journal_of_another_run_is_refused_and_kept() {
         .run(&["annotate", &input, "-o", &output, "--shard", "1/1", "--resume"])
         .assert_error(&["out.partial", "not the results of a run"]);
     assert_eq!(read(&place, "out.partial"), b"something else");
+}
+
+/// Everything that answers depend on, and how it is told.
+#[test]
+fn whatever_differs_between_two_runs_is_named_with_both_values() {
+    let header = RunHeader {
+        version: "1".to_owned(),
+        input: RunInput {
+            file: "a.h5ad".to_owned(),
+            fingerprint: "f1".to_owned(),
+            n_cells: 10,
+            report: json!({"file": "a.h5ad", "matrix": "X", "genes": {"column": "symbol", "n": 20}, "notes": ["one"]}),
+        },
+        model: RunModel {
+            name: "mini".to_owned(),
+            hash: "m1".to_owned(),
+            head: Some("types".to_owned()),
+            head_hash: Some("h1".to_owned()),
+            labels: vec!["B".to_owned()],
+            ontology_ids: Vec::new(),
+            n_embedding: 16,
+        },
+        device: "cpu, Avx2".to_owned(),
+        min_probability: 0.5,
+        tissue: TissueDecision::default(),
+        cells: 0..10,
+    };
+    let mut same = header.clone();
+    same.cells = 3..7;
+    same.input.file = "b.h5ad".to_owned();
+    same.input.report["file"] = "b.h5ad".into();
+    assert!(header.expect_same_run("part", &same).is_ok());
+
+    type Change = fn(&mut RunHeader);
+    let cases: [(Change, &str); 16] = [
+        (
+            |h| h.version = "2".to_owned(),
+            "version: belongs to another run: 2 there, 1 here",
+        ),
+        (
+            |h| h.input.fingerprint = "f2".to_owned(),
+            "input: belongs to another run: 10 cells, f2 there, 10 cells, f1 here",
+        ),
+        (
+            |h| h.input.n_cells = 11,
+            "input: belongs to another run: 11 cells, f1 there, 10 cells, f1 here",
+        ),
+        (
+            |h| h.model.name = "maxi".to_owned(),
+            "model: belongs to another run: maxi m1 there, mini m1 here",
+        ),
+        (
+            |h| h.model.hash = "m2".to_owned(),
+            "model: belongs to another run: mini m2 there, mini m1 here",
+        ),
+        (
+            |h| h.model.head_hash = Some("h2".to_owned()),
+            "head: belongs to another run: types h2 there, types h1 here",
+        ),
+        (
+            |h| (h.model.head, h.model.head_hash) = (None, None),
+            "head: belongs to another run: none there, types h1 here",
+        ),
+        (
+            |h| h.device = "gpu, A card".to_owned(),
+            "device: belongs to another run: gpu, A card there, cpu, Avx2 here",
+        ),
+        (
+            |h| h.min_probability = 0.25,
+            "min_probability: belongs to another run: 0.25 there, 0.5 here",
+        ),
+        (
+            |h| h.tissue.name = Some("blood".to_owned()),
+            "tissue: belongs to another run: blood there, any here",
+        ),
+        (
+            |h| h.model.n_embedding = 0,
+            "embeddings: belongs to another run: 0 there, 16 here",
+        ),
+        (
+            |h| h.input.report["matrix"] = "raw/X".into(),
+            "how the input is read: matrix: belongs to another run: \"raw/X\" there, \"X\" here",
+        ),
+        (
+            |h| h.input.report["genes"]["n"] = 19.into(),
+            "how the input is read: genes: n: belongs to another run: 19 there, 20 here",
+        ),
+        (
+            |h| h.input.report["genes"]["more"] = true.into(),
+            "how the input is read: genes: more: belongs to another run: true there, null here",
+        ),
+        (
+            |h| h.input.report["genes"] = Value::Null,
+            "how the input is read: genes: belongs to another run: null there, ",
+        ),
+        (
+            |h| h.input.report["notes"] = json!(["one", "two"]),
+            "how the input is read: notes: belongs to another run: [\"one\",\"two\"] there, [\"one\"] here",
+        ),
+    ];
+    for (change, problem) in cases {
+        let mut other = header.clone();
+        change(&mut other);
+        let error = header.expect_same_run("part", &other).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("part: {problem}")), "{error}\nis not {problem}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::tasks::TissueDecision;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ops::Range;
 
 /// What a journal starts with. Two journals belong to one run when all of it is the same but the cells.
@@ -34,7 +35,7 @@ pub struct RunInput {
     /// All cells of the matrix.
     pub n_cells: usize,
     /// The [`crate::cells::InputReport`]: layer, genes, values, all that was decided.
-    pub report: serde_json::Value,
+    pub report: Value,
 }
 
 /// The model of a run.
@@ -89,15 +90,12 @@ impl RunHeader {
                 other.model.n_embedding.to_string(),
                 self.model.n_embedding.to_string(),
             ),
-            (
-                "how the input is read",
-                decisions(&other.input.report).to_string(),
-                decisions(&self.input.report).to_string(),
-            ),
         ]
         .into_iter()
         .find(|(_, was, is)| was != is);
-        match different {
+        let different = different.map(|(what, was, is)| (what.to_owned(), was, is));
+        let read = || difference(&other.input.report, &self.input.report, "how the input is read");
+        match different.or_else(read) {
             None => Ok(()),
             Some((what, was, is)) => Err(Error::file(
                 file,
@@ -108,11 +106,16 @@ impl RunHeader {
     }
 }
 
-/// A report without the file's name: the same matrix may lie elsewhere.
-fn decisions(report: &serde_json::Value) -> serde_json::Value {
-    let mut report = report.clone();
-    if let Some(entries) = report.as_object_mut() {
-        entries.remove("file");
+/// The first place where two reports differ, and what each has there. The file's name is no difference: the same matrix may lie elsewhere.
+fn difference(was: &Value, is: &Value, place: &str) -> Option<(String, String, String)> {
+    match (was, is) {
+        (Value::Object(was_in), Value::Object(is_in)) => {
+            let mut keys = was_in.keys().chain(is_in.keys()).filter(|key| *key != "file");
+            keys.find_map(|key| {
+                let [was, is] = [was_in, is_in].map(|entries| entries.get(key).unwrap_or(&Value::Null));
+                difference(was, is, &format!("{place}: {key}"))
+            })
+        }
+        _ => (was != is).then(|| (place.to_owned(), was.to_string(), is.to_string())),
     }
-    report
 }
