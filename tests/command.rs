@@ -40,7 +40,7 @@ fn annotate_writes_one_row_a_cell_to_stdout() {
         "12 cells × 20 genes, read from X",
         "20 of the model's 20 found",
         "counts, which are normalised",
-        "T, naive 11, unassigned 1",
+        "T, naive 11, without a known gene 1\n",
     ] {
         assert!(ran.stderr.contains(part), "`{part}` is not in {}", ran.stderr);
     }
@@ -71,6 +71,11 @@ fn cells_under_the_threshold_are_unassigned_and_none_at_all_exits_with_1() {
     let ran = place.run(&["annotate", &input, "--min-probability", "0.9"]);
     ran.assert_code(1);
     assert_eq!(ran.stdout.lines().filter(|line| line.contains(",unassigned,0.8")).count(), 11);
+    assert!(
+        ran.stderr.contains(": unassigned 11, without a known gene 1\n"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("nothing could be annotated"), "{}", ran.stderr);
     place.run(&["annotate", &input, "--min-probability", "0.5"]).assert_code(0);
     place
@@ -83,8 +88,9 @@ fn embed_writes_csv_and_npy_with_the_same_numbers() {
     let place = Place::new();
     let input = fixture("csr_f32_gzip.h5ad");
     place.run(&["embed", &input, "-o", &place.text("e.csv")]).assert_code(0);
-    let ran = place.run(&["embed", &input, "-o", &place.text("e.npy")]);
+    let ran = place.run(&["embed", &input, "-o", &place.text("e.NPY")]);
     ran.assert_code(0);
+    fs::rename(place.path("e.NPY"), place.path("e.npy")).unwrap();
     assert!(ran.stderr.contains("12 cells × 16 numbers"), "{}", ran.stderr);
     assert!(
         ran.stderr.contains("1 cells have no gene that the model knows"),

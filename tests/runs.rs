@@ -13,6 +13,7 @@ use scdiva::tasks::TissueDecision;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::command::{Place, Ran, fixture, run};
@@ -240,6 +241,46 @@ fn parts_join_to_the_whole_in_any_order() {
 }
 
 /// Machines of a cluster differ in their cores, and a run may go on with others than it began with.
+/// Nothing is lost with the result: not when it cannot be written, and not when the map is interrupted.
+#[cfg(unix)]
+#[test]
+fn answers_are_kept_when_the_result_cannot_be_written() {
+    let (place, input) = place(3_000);
+    let output = place.text("out.csv");
+    let arguments = ["annotate", &input, "-o", &output, "--umap"];
+    let whole = place.text("whole.csv");
+    place.run(&["annotate", &input, "-o", &whole, "--umap"]).assert_code(0);
+    let kept = "out.csv.partial: all cells are done and kept; `--resume` writes the results";
+    let begin = || {
+        let child = place.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+        (child, lines)
+    };
+    let (mut child, mut lines) = begin();
+    lines.find(|line| line.starts_with("UMAP")).unwrap();
+    let interrupt = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let said: Vec<String> = lines.collect();
+    assert!(said.iter().any(|line| line.ends_with(kept)), "{said:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+
+    place.run(&[&arguments[..], &["--resume"]].concat()).assert_code(0);
+    assert_eq!(read(&place, "out.csv"), read(&place, "whole.csv"));
+    fs::remove_file(&output).unwrap();
+    let (mut child, mut lines) = begin();
+    lines.find(|line| line.starts_with("neighbours")).unwrap();
+    fs::create_dir(&output).unwrap();
+    let said: Vec<String> = lines.collect();
+    assert!(said.iter().any(|line| line.ends_with(kept)), "{said:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    fs::remove_dir(&output).unwrap();
+    place.run(&[&arguments[..], &["--resume"]].concat()).assert_code(0);
+    assert_eq!(read(&place, "out.csv"), read(&place, "whole.csv"));
+}
+
 /// A part that has its name was complete once.
 #[test]
 fn a_damaged_part_is_not_said_to_be_under_way() {

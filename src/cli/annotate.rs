@@ -318,8 +318,8 @@ impl Annotate {
             original,
             look_again: &look_again,
         };
-        self.results.write(&mut results, &whole, scdiva, &target).await?;
-        JournalFile::remove(path);
+        let written = self.results.write(&mut results, &whole, scdiva, &target).await;
+        JournalFile::settle(path, written)?;
         said(&mut results, start)
     }
 
@@ -352,7 +352,10 @@ impl Annotate {
 /// `2638 cells in 3.1 s: CD4 T 83, B 40, unassigned 2`, and why these are.
 pub(super) fn said(results: &mut Results<File>, start: Instant) -> Result<Outcome> {
     let summary = results.summary()?;
-    let labels: Vec<String> = summary.labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
+    let mut labels: Vec<String> = summary.labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
+    if summary.n_unknown > 0 {
+        labels.push(format!("without a known gene {}", summary.n_unknown));
+    }
     let seconds = start.elapsed().as_secs_f64();
     say!("{} cells in {seconds:.1} s: {}", summary.n_cells, labels.join(", "));
     if summary.n_rejected > 0 {

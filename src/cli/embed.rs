@@ -44,7 +44,8 @@ impl EmbeddingFormat {
     /// # Errors
     /// [`Error::Argument`] for another ending.
     pub(super) fn of(output: &Path) -> Result<Self> {
-        match output.extension().and_then(|extension| extension.to_str()) {
+        let ending = output.extension().and_then(|extension| extension.to_str());
+        match ending.map(str::to_ascii_lowercase).as_deref() {
             Some("csv") => Ok(Self::Csv),
             Some("npy") => Ok(Self::Npy),
             _ => Err(Error::Argument {
@@ -126,8 +127,7 @@ impl Embed {
         }
         let (journal, path) = journal.into_parts();
         let mut results = Results::new(Parts::join(vec![journal])?);
-        let n_unknown = format.write(&mut results, &output)?;
-        JournalFile::remove(path);
+        let n_unknown = JournalFile::settle(path, format.write(&mut results, &output))?;
         said(&results, n_unknown, start);
         Ok(Outcome::Done)
     }

@@ -141,8 +141,24 @@ impl JournalFile {
         })
     }
 
+    /// Removes a complete journal whose results are written out; where they are not, it stays, and that is said.
+    ///
+    /// # Errors
+    /// What `written` says.
+    pub(super) fn settle<T>(path: Option<PathBuf>, written: Result<T>) -> Result<T> {
+        match (&written, &path) {
+            (Ok(_), _) => Self::remove(path),
+            (Err(_), Some(path)) => say!(
+                "{}: all cells are done and kept; `--resume` writes the results",
+                path.display()
+            ),
+            (Err(_), None) => {}
+        }
+        written
+    }
+
     /// Removes the journal: its results are written out, or there are none in it.
-    pub(super) fn remove(path: Option<PathBuf>) {
+    fn remove(path: Option<PathBuf>) {
         if let Some(path) = path {
             let _gone = fs::remove_file(path);
         }

@@ -40,7 +40,7 @@ pub struct Summary {
     pub n_unknown: usize,
     /// Cells whose best label is less probable than the threshold of the run.
     pub n_rejected: usize,
-    /// Cells of each label, [`UNASSIGNED`] among them, the most frequent first.
+    /// Cells of each label, [`UNASSIGNED`] among them, the most frequent first. Those without a known gene have none.
     pub labels: Vec<(String, usize)>,
 }
 
@@ -191,14 +191,16 @@ impl<F: Read + Write + Seek> Results<F> {
         let mut summary = Summary::default();
         let min_probability = self.min_probability;
         let mut counts = vec![0_usize; self.names.labels.len()];
+        let n_labels = counts.len() - 1;
         self.parts.each(|_, block| {
             summary.n_cells += block.cells.len();
             summary.n_unknown += block.known.iter().filter(|&&known| !known).count();
             for prediction in &block.predictions {
                 let label = prediction.filter(|p| p.probability >= min_probability).map(|p| p.label);
                 summary.n_rejected += usize::from(prediction.is_some() && label.is_none());
-                let place = label.unwrap_or(counts.len() - 1);
-                counts[place] += 1;
+                if prediction.is_some() {
+                    counts[label.unwrap_or(n_labels)] += 1;
+                }
             }
             Ok(())
         })?;
