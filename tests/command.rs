@@ -509,6 +509,20 @@ fn outputs_are_refused_before_anything_is_computed() {
         ran.assert_error(&["/ is a folder; wanted the name of a file"]);
         assert!(!ran.stderr.contains("device: "), "{arguments:?}");
     }
+    // A store is all that is in its folder.
+    let store = place.text("store.zarr");
+    fs::create_dir_all(place.path("store.zarr/X")).unwrap();
+    fs::write(place.path("store.zarr/.zgroup"), "{}").unwrap();
+    for name in [
+        "store.zarr/out.csv",
+        "store.zarr/X/out.csv",
+        "store.zarr/../store.zarr/out.csv",
+    ] {
+        place
+            .run(&["annotate", &store, "-o", &place.text(name)])
+            .assert_error(&["out.csv is inside the input, ", "store.zarr; wanted another folder"]);
+    }
+    fs::remove_dir_all(store).unwrap();
     // The name of a file is not one of a folder.
     for name in ["all.h5ad", "all.CSV", "other.csv"] {
         place

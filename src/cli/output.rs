@@ -22,7 +22,7 @@ impl OutputPath {
     /// Looks whether there can be a file.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be made there; [`Error::Argument`] when it is a folder by its name or one of `inputs`.
+    /// [`Error::Io`] when it cannot be made there; [`Error::Argument`] when it is a folder by its name, one of `inputs`, or in one.
     pub(super) fn check(path: &Path, inputs: &[&Path]) -> Result<Self> {
         let failed = super::session::io_error(path);
         if path == Path::new(STDOUT) {
@@ -60,6 +60,25 @@ impl OutputPath {
                 operation: "write",
                 argument: "output",
                 problem: format!("{} is the input; wanted another file", path.display()),
+            });
+        }
+        // All that is in a store is the input, so that a result, or what is not complete of it, would change it.
+        let is_store = |input: &Path| [".zgroup", "zarr.json"].iter().any(|name| input.join(name).is_file());
+        let folder = std::path::absolute(&target)
+            .ok()
+            .and_then(|target| target.parent()?.canonicalize().ok());
+        let is_inside = |input: &Path| {
+            fs::canonicalize(input).is_ok_and(|input| folder.as_ref().is_some_and(|folder| folder.starts_with(input)))
+        };
+        if let Some(input) = inputs.iter().find(|input| is_store(input) && is_inside(input)) {
+            return Err(Error::Argument {
+                operation: "write",
+                argument: "output",
+                problem: format!(
+                    "{} is inside the input, {}; wanted another folder",
+                    path.display(),
+                    input.display()
+                ),
             });
         }
         if target.file_name().is_none() {
