@@ -12,6 +12,7 @@ pub mod gpu;
 #[cfg(target_arch = "wasm32")]
 pub mod js;
 pub mod model;
+mod order;
 mod parallel;
 pub mod read;
 pub mod run;

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 /// A folder or file of `src/` and the modules of the crate that it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("parallel", &[]),
+    ("order", &[]),
     ("error", &[]),
     ("backend", &["error"]),
-    ("cells", &["error", "parallel"]),
+    ("cells", &["error", "order", "parallel"]),
     ("read", &["error", "cells"]),
     ("write", &["error", "cells"]),
     ("cpu", &["error", "backend", "parallel"]),
@@ -17,9 +18,11 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     // cpu: the tasks on embeddings have no device but for neighbours, and their one heavy product is that of the CPU backend.
     (
         "tasks",
-        &["error", "model", "backend", "cells", "read", "write", "cpu", "parallel"],
+        &[
+            "error", "model", "backend", "cells", "read", "write", "cpu", "order", "parallel",
+        ],
     ),
-    ("run", &["error", "model", "cells", "write", "tasks"]),
+    ("run", &["error", "model", "cells", "write", "tasks", "order"]),
     (
         "engine",
         &["error", "model", "backend", "cells", "read", "write", "tasks", "cpu", "gpu"],

@@ -5,6 +5,7 @@ use super::species::{Recognition, Species, decide, recognise};
 use super::vocabulary::{Found, Step, Vocabulary};
 use super::{CellMatrix, GeneColumn};
 use crate::error::{Error, Result};
+use crate::order::{insert, order};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -174,12 +175,12 @@ impl GeneMatch {
             let mut names = columns.iter().filter_map(|column| column.genes.get(gene));
             names.any(|name| ensembl_id(name).is_some())
         };
-        let mut looked: Vec<Looked<'_>> = columns
-            .iter()
-            .map(|column| look(column, vocabulary, species, any_case, &has_id))
-            .collect();
-        // Stable: of equals the first in the file, which is its index.
-        looked.sort_by_key(|looked| std::cmp::Reverse(looked.n_matched));
+        let mut looked: Vec<Looked<'_>> = Vec::new();
+        // Of equals the first in the file stays first, which is its index.
+        for column in &columns {
+            let new = look(column, vocabulary, species, any_case, &has_id);
+            insert(&mut looked, new, |a, b| b.n_matched.cmp(&a.n_matched));
+        }
         let Some(best) = looked.first() else {
             return Err(Error::file(matrix.file(), "var", "no names of genes"));
         };
@@ -361,10 +362,9 @@ fn join(looked: &[Looked<'_>], n_genes: usize, vocabulary: &Vocabulary, species:
         positions.push(position);
     }
     report.share = share(report.n_matched, n_genes - report.other_genome.n, vocabulary);
-    let mut missing: Vec<_> = vocabulary.genes().iter().zip(&seen).filter(|(_, seen)| !**seen).collect();
-    missing.sort_by(|(a, _), (b, _)| a.entropy.total_cmp(&b.entropy));
-    for (gene, _) in missing {
-        report.missing.add(|| gene.shown().to_owned());
+    let missing: Vec<_> = vocabulary.genes().iter().zip(&seen).filter(|(_, seen)| !**seen).collect();
+    for i in order(missing.len(), &|a, b| missing[a].0.entropy.total_cmp(&missing[b].0.entropy)) {
+        report.missing.add(|| missing[i].0.shown().to_owned());
     }
     GeneMatch { positions, report }
 }

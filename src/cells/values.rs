@@ -2,6 +2,7 @@
 
 use super::{CellMatrix, Conversion};
 use crate::error::{Error, Result};
+use crate::order::insert;
 use serde::Serialize;
 use std::f64::consts::{E, LN_2, LN_10};
 use std::ops::Range;
@@ -273,16 +274,14 @@ impl Sample {
 
     /// What all cells sum up to, by the bases with which they do; the one with which they do best goes first.
     fn same_sums(&self) -> Vec<Same> {
-        let mut same: Vec<Same> = (0..BASES.len())
-            .filter(|&base| self.sums[base].len() >= MIN_CELLS)
-            .map(|base| {
-                let [low, sum, high] = quantiles(&self.sums[base]);
-                let spread = (high - low) / sum;
-                Same { base, sum, spread }
-            })
-            .filter(|same| same.sum > 0.0 && same.spread <= SPREAD)
-            .collect();
-        same.sort_by(|a, b| a.spread.total_cmp(&b.spread));
+        let mut same: Vec<Same> = Vec::new();
+        for base in (0..BASES.len()).filter(|&base| self.sums[base].len() >= MIN_CELLS) {
+            let [low, sum, high] = quantiles(&self.sums[base]);
+            let spread = (high - low) / sum;
+            if sum > 0.0 && spread <= SPREAD {
+                insert(&mut same, Same { base, sum, spread }, |a, b| a.spread.total_cmp(&b.spread));
+            }
+        }
         same
     }
 

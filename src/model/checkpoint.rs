@@ -4,7 +4,6 @@ use super::config::Config;
 use super::files::ModelFiles;
 use super::tensors::TensorFile;
 use crate::error::{Error, Result};
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// `config.json` and `model.safetensors`, checked by name and shape.
@@ -175,8 +174,8 @@ fn check_tensors(config: &Config, tensors: &TensorFile) -> Result<()> {
     for (name, shape) in &shapes {
         tensors.expect_shape(name, shape)?;
     }
-    let wanted: BTreeSet<&String> = shapes.iter().map(|(name, _)| name).collect();
-    match tensors.tensor_names().iter().find(|name| !wanted.contains(name)) {
+    let is_wanted = |name: &String| shapes.iter().any(|(wanted, _)| wanted == name);
+    match tensors.tensor_names().iter().find(|name| !is_wanted(name)) {
         None => Ok(()),
         Some(extra) => Err(Error::file(tensors.name(), extra, "a tensor that this model does not have")),
     }

@@ -4,6 +4,7 @@ use super::header::RunHeader;
 use super::parts::Parts;
 use crate::error::{Error, Result};
 use crate::model::Prediction;
+use crate::order::insert;
 use crate::tasks::{CellBlock, UNASSIGNED};
 use crate::write::{ResultColumn, ResultValues, TableWriter};
 use std::io::{Read, Seek, Write};
@@ -205,8 +206,9 @@ impl<F: Read + Write + Seek> Results<F> {
             Ok(())
         })?;
         let counted = self.names.labels.iter().cloned().zip(counts).filter(|(_, n)| *n > 0);
-        summary.labels = counted.collect();
-        summary.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        for new in counted {
+            insert(&mut summary.labels, new, |a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        }
         Ok(summary)
     }
 

@@ -5,6 +5,7 @@ mod leiden;
 use super::graph::Graph;
 use super::{Neighbours, OnProgress, tell};
 use crate::error::{Error, Result};
+use crate::order::order;
 use leiden::Leiden;
 
 /// How cells are clustered.
@@ -93,8 +94,9 @@ fn by_size(neighbours: &Neighbours, membership: &[u32]) -> (Vec<Option<u32>>, us
         let entry = &mut communities[community as usize];
         *entry = (entry.0 + 1, cell);
     }
-    let mut order: Vec<usize> = (0..communities.len()).filter(|&c| communities[c].0 > 0).collect();
-    order.sort_unstable_by_key(|&c| (std::cmp::Reverse(communities[c].0), communities[c].1));
+    let key = |c: usize| (std::cmp::Reverse(communities[c].0), communities[c].1);
+    let mut order = order(communities.len(), &|a, b| key(a).cmp(&key(b)));
+    order.retain(|&c| communities[c].0 > 0);
     let mut names = vec![0; membership.len()];
     for (name, &community) in (0_u32..).zip(&order) {
         names[community] = name;

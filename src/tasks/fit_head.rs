@@ -195,7 +195,7 @@ impl Display for FitReport {
         }
         write!(
             out,
-            "  on {} cells that were held out: accuracy {:.3}, macro-F1 {:.3}, expected calibration error {:.3}; threshold {}",
+            "  on {} cells that were held out (they ended the fit too, so a little too good): accuracy {:.3}, macro-F1 {:.3}, expected calibration error {:.3}; threshold {}",
             self.n_held_out, self.accuracy, self.macro_f1, self.calibration_error, self.min_probability
         )
     }
@@ -543,7 +543,8 @@ fn write(
         "{file}, {}: {} cells of {n_out} types; on {} held out: accuracy {:.3}, macro-F1 {:.3}",
         report.source, report.n_cells, report.n_held_out, report.accuracy, report.macro_f1
     );
-    let mut metadata = BTreeMap::from([
+    let mut metadata = BTreeMap::new();
+    metadata.extend([
         ("kind", "annotate".to_owned()),
         ("labels", serde_json::to_string(labels)?),
         ("pooling", pooling.name().to_owned()),

@@ -3,6 +3,7 @@
 use super::{OnProgress, READ, tell};
 use crate::cells::{CellMatrix, Expression};
 use crate::error::{Error, Result};
+use crate::order::order;
 
 /// A gene that the cells of a group express more than all others.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,10 +140,9 @@ impl GroupSums {
                 share_outside: outside.share(),
             }
         };
-        let mut markers: Vec<Marker> = self.all.iter().enumerate().map(marker).filter(|m| m.score > 0.0).collect();
-        markers.sort_by(|a, b| b.score.total_cmp(&a.score));
-        markers.truncate(n);
-        markers
+        let markers: Vec<Marker> = self.all.iter().enumerate().map(marker).filter(|m| m.score > 0.0).collect();
+        let order = order(markers.len(), &|a, b| markers[b].score.total_cmp(&markers[a].score));
+        order.into_iter().take(n).map(|i| markers[i]).collect()
     }
 
     fn side(&self, place: usize, group: usize) -> Side {

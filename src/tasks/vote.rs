@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::Prediction;
+use crate::order::order;
 
 /// How groups vote.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -78,12 +79,14 @@ pub fn vote(groups: &[Option<u32>], n_groups: usize, predictions: &[Option<Predi
         }
     }
     // By group, in a group by label: what belongs together is counted in one run.
-    let mut ballots: Vec<(u32, Option<Prediction>)> = groups
+    let ballots: Vec<(u32, Option<Prediction>)> = groups
         .iter()
         .zip(predictions)
         .filter_map(|(group, prediction)| Some(((*group)?, prediction.filter(|p| p.probability >= options.min_probability))))
         .collect();
-    ballots.sort_by_key(|(group, prediction)| (*group, prediction.map(|p| p.label)));
+    let key = |i: usize| (ballots[i].0, ballots[i].1.map(|p| p.label));
+    let order = order(ballots.len(), &|a, b| key(a).cmp(&key(b)));
+    let ballots: Vec<_> = order.into_iter().map(|i| ballots[i]).collect();
     let mut votes = vec![GroupVote::NOBODY; n_groups];
     for ballots in ballots.chunk_by(|a, b| a.0 == b.0) {
         votes[ballots[0].0 as usize] = count(ballots, options.min_share);

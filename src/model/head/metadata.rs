@@ -93,13 +93,14 @@ impl Metadata {
             let place = labels.iter().position(|known| known == label);
             place.ok_or_else(|| self.error(key, format!("{label:?} is none of the head's labels")))
         };
-        let lists = lists.into_iter().map(|(name, list)| {
+        let mut all = BTreeMap::new();
+        for (name, list) in lists {
             let mut places = list.iter().map(place).collect::<Result<Vec<usize>>>()?;
             places.sort_unstable();
             places.dedup();
-            Ok((name, places))
-        });
-        lists.collect()
+            all.insert(name, places);
+        }
+        Ok(all)
     }
 
     fn json<T: DeserializeOwned>(&self, key: &str, text: &str, wanted: &str) -> Result<T> {

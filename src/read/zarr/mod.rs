@@ -39,8 +39,9 @@ pub(super) fn roots(files: &[(String, Arc<dyn Source>)]) -> Vec<String> {
         (root.is_empty() || root.ends_with('/')).then(|| root.trim_end_matches('/').to_owned())
     };
     let of = |part: &'static str| files.iter().filter_map(move |(name, _)| root_of(part, name));
-    let with_var: BTreeSet<String> = of("var").collect();
-    let with_obs: BTreeSet<String> = of("obs").collect();
+    let [mut with_var, mut with_obs] = [(); 2].map(|()| BTreeSet::new());
+    with_var.extend(of("var"));
+    with_obs.extend(of("obs"));
     with_obs.intersection(&with_var).cloned().collect()
 }
 
