@@ -35,7 +35,7 @@ export async function learn(scdiva: ScDiVa, input: MatrixInput, options: Omit<Fi
   keepHead(name, learned.file, scdiva);
   page.referenceStatus.textContent =
     `Learned ${count(learned.labels.length)} types from ${count(learned.nCells)} cells. Of ${count(learned.nHeldOut)} held out, ${percent(learned.accuracy)} ` +
-    "are called rightly. Annotate this file, or open another: these types are chosen now.";
+    "are called rightly (they also ended the fit: a little too good). Annotate this file, or open another: these types are chosen now.";
   page.referenceReport.replaceChildren(...report(learned));
   page.referenceReport.hidden = page.referenceSave.hidden = false;
 }
