@@ -195,7 +195,7 @@ impl Display for FitReport {
         }
         write!(
             out,
-            "  on {} cells that were held out (they ended the fit too, so a little too good): accuracy {:.3}, macro-F1 {:.3}, expected calibration error {:.3}; threshold {}",
+            "  on {} cells that were held out: accuracy {:.3}, macro-F1 {:.3}, expected calibration error {:.3}, a little too good since they ended the fit too; threshold {}",
             self.n_held_out, self.accuracy, self.macro_f1, self.calibration_error, self.min_probability
         )
     }

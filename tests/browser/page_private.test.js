@@ -161,8 +161,9 @@ test("a model comes from an address of the page's own site, checked by its list,
   };
   try {
     await says("^listed is stored in this browser");
+    // Until it is there the model of before is, and is ready.
+    await page.waitForURL(/\?model=listed$/, WAIT);
     await modelReady(page);
-    assert.match(page.url(), /\?model=listed$/);
     assert.match(await page.textContent("#device-name"), /^Processor/);
     assert.equal(await page.textContent("#model-short"), "Model: listed");
 
@@ -190,10 +191,11 @@ test("a model comes from an address of the page's own site, checked by its list,
     await writeFile(join(other, "config.json"), `${await readFile(join(other, "config.json"), "utf8")}\n`);
     await add("lab/other/plain");
     await says("^plain-2 is stored");
+    await page.waitForURL(/\?model=plain-2$/, WAIT);
     await modelReady(page);
-    assert.match(page.url(), /\?model=plain-2$/);
     assert.deepEqual(await page.$$eval("#models button", (buttons) => buttons.map((made) => made.ariaLabel)), ["listed", "plain", "plain-2"].map((name) => `Remove the model ${name}`));
     await page.click("#models >> text=plain 6");
+    await page.waitForURL(/\?model=plain$/, WAIT);
     await modelReady(page);
 
     await page.route("**/lab/plain/vocab.tsv", () => undefined);
