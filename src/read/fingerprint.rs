@@ -9,9 +9,9 @@ const N_PIECES: u64 = 64;
 const PIECE: u64 = 1 << 16;
 
 impl Files {
-    /// SHA-256 over the sizes of the files and 64 pieces of 64 KiB of each, the first and the last bytes among them, in hexadecimal. It
-    /// tells files apart that are not the same, without reading all of a large one; where they lie and what they are called does not count,
-    /// except for the names of samples.
+    /// SHA-256 over the sizes of the files and 64 pieces of 64 KiB of each, the first and the last bytes among them, in hexadecimal: of a file of up to
+    /// 4 MiB every byte. A larger one that was changed between these pieces alone, and kept its size, is not told from what it was. Where files lie and
+    /// what they are called does not count, except for the names of samples.
     ///
     /// # Errors
     /// [`Error::Io`] when one cannot be read.
