@@ -57,8 +57,8 @@ pub struct DeviceOptions {
     pub device: DeviceChoice,
     /// How exactly a GPU computes products; the CPU computes in f32.
     pub precision: Precision,
-    /// What [`ScDiVa::tuning`] said the last time.
-    pub tuning: Option<Tuning>,
+    /// What [`ScDiVa::tuning`] said before, of this GPU or of others.
+    pub tunings: Vec<Tuning>,
 }
 
 impl From<DeviceChoice> for DeviceOptions {
@@ -570,7 +570,9 @@ impl Runner for ScDiVa {
         };
         let lost = lost.backend().info().clone();
         // What was measured on it is not measured again. Nor is it given as much work at a time.
-        self.options.tuning = self.tuning().cloned().or(self.options.tuning.take());
+        if let Some(tuning) = self.tuning().cloned() {
+            self.options.tunings = vec![tuning];
+        }
         self.caution = self.caution.saturating_mul(4);
         let again = gpu(Checkpoint::open(&self.files)?, &self.options, lost.software, self.caution).await;
         // The same device as before, or none: nothing is swapped silently.
@@ -645,7 +647,7 @@ async fn gpu(checkpoint: Checkpoint, options: &DeviceOptions, allow_software: bo
         allow_software,
         caution,
         precision: options.precision,
-        tuning: options.tuning.clone(),
+        tunings: options.tunings.clone(),
         ..GpuOptions::default()
     };
     let model = Model::load(proven(Gpu::open(options).await?).await?, checkpoint)?;

@@ -63,17 +63,18 @@ impl Session {
             Precision::F32 => gpu::Precision::F32,
             Precision::F16 => gpu::Precision::F16,
         };
-        let kept = tuning::read();
+        let place = tuning::path();
+        let kept = tuning::read(place.as_deref());
         let options = DeviceOptions {
             device,
             precision,
-            tuning: kept.clone(),
+            tunings: kept.clone(),
         };
         let scdiva = ScDiVa::open(files, options).await?;
         if let Some(found) = scdiva.tuning()
-            && kept.as_ref() != Some(found)
+            && !kept.contains(found)
         {
-            tuning::keep(found);
+            tuning::keep(place.as_deref(), found);
         }
         say!("device: {}", describe(&scdiva.info().device));
         Ok(scdiva)

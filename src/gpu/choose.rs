@@ -507,7 +507,10 @@ mod tests {
     fn a_tuning_is_used_for_its_key_alone() {
         let with = |tuning: &Tuning| {
             let options = GpuOptions {
-                tuning: Some(tuning.clone()),
+                tunings: vec![
+                    self::tuning("one more".to_owned(), LinearKernel::Any, LinearKernel::Any),
+                    tuning.clone(),
+                ],
                 ..GpuOptions::default()
             };
             pollster::block_on(Gpu::open(options)).expect("an adapter")

@@ -45,8 +45,8 @@ pub struct GpuOptions {
     pub max_binding_size: u64,
     /// How exactly products are computed.
     pub precision: Precision,
-    /// What [`super::Gpu::tuning`] said the last time; instead of a measurement, where it is for this adapter.
-    pub tuning: Option<Tuning>,
+    /// What [`super::Gpu::tuning`] said before; that for this adapter and precision, where it is among them, stands for a measurement.
+    pub tunings: Vec<Tuning>,
     /// Use this kernel for every product whose shape it takes, instead of the one chosen for the adapter: for tests and measurements.
     pub linear: Option<LinearKernel>,
     /// The same for attention.
@@ -64,7 +64,7 @@ impl Default for GpuOptions {
             allow_software: true,
             max_binding_size: u64::MAX,
             precision: Precision::Auto,
-            tuning: None,
+            tunings: Vec::new(),
             linear: None,
             attention: None,
             caution: 1,

@@ -160,7 +160,7 @@ impl Gpu {
         };
         let key = choose::key(&gpu.opened.info, gpu.precision);
         let is_free = options.linear.is_none() && options.attention.is_none();
-        let tuning = options.tuning.filter(|tuning| is_free && tuning.key == key);
+        let tuning = options.tunings.into_iter().find(|tuning| is_free && tuning.key == key);
         // What is best on a CPU is known, and measuring there would take longer than it gains; nor do browsers measure.
         let is_measured = cfg!(not(target_arch = "wasm32")) && !gpu.opened.info.software && is_free;
         if tuning.is_some() || !is_measured {
