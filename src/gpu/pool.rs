@@ -63,6 +63,12 @@ impl Pool {
 
     /// Keeps a buffer for later, and returns what lay idle longest where that is too much: the next matrix may have other sizes.
     fn keep(&mut self, key: Key, id: u64, raw: wgpu::Buffer) {
+        // By itself too much: all others would have to go for it.
+        if key.0 > MOST_FREE {
+            self.size -= key.0;
+            self.evicted = true;
+            return;
+        }
         self.n_given_back += 1;
         self.free_size += key.0;
         let since = self.n_given_back;
@@ -165,7 +171,35 @@ pub(super) fn size_class(size: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::size_class;
+    use super::{lock, size_class};
+    use crate::gpu::{Gpu, GpuOptions};
+
+    #[test]
+    fn what_lay_idle_longest_goes_where_too_much_is_free() {
+        let gpu = pollster::block_on(Gpu::open(GpuOptions::default())).expect("an adapter");
+        lock(&gpu.pool).start_afresh();
+        let free = || {
+            let pool = lock(&gpu.pool);
+            let mut sizes: Vec<u64> = (pool.free.iter())
+                .flat_map(|((size, _), buffers)| buffers.iter().map(move |_| size >> 20))
+                .collect();
+            sizes.sort_unstable();
+            assert_eq!(sizes.iter().sum::<u64>(), pool.free_size >> 20);
+            sizes
+        };
+        // Given back in this order; in MiB, of which 1,024 may be free.
+        let [first, second, third] = [384, 448, 512].map(|size| gpu.exact_buffer(size << 20));
+        drop(first);
+        drop(second);
+        assert_eq!(free(), [384, 448]);
+        drop(third);
+        assert_eq!(free(), [448, 512]);
+        // One that is too much by itself drives nothing away.
+        drop(gpu.exact_buffer(1_100 << 20));
+        assert_eq!(free(), [448, 512]);
+        let pool = lock(&gpu.pool);
+        assert_eq!(pool.size, pool.free_size);
+    }
 
     #[test]
     fn classes_hold_what_is_asked_and_waste_little() {

@@ -578,3 +578,25 @@ fn layouts(device: &wgpu::Device, kernel: &Kernel) -> (wgpu::BindGroupLayout, wg
     });
     (group, pipeline)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LEAST_FLOPS, MOST_FLOPS, Recorder};
+    use crate::gpu::{Gpu, GpuOptions};
+
+    #[test]
+    fn a_submit_has_work_of_a_tenth_of_a_second_within_bounds() {
+        let gpu = pollster::block_on(Gpu::open(GpuOptions::default())).expect("an adapter");
+        let mut recorder = Recorder::new(&gpu.opened.device, false, 4);
+        assert_eq!(recorder.most_flops, 12_500_000_000);
+        for (speed, most) in [(1_000_000_000_000, 25_000_000_000), (1, LEAST_FLOPS), (u64::MAX, MOST_FLOPS)] {
+            recorder.expect_speed(speed);
+            assert_eq!(recorder.most_flops, most);
+        }
+        // What would be too much together goes one after the other; what is by itself goes all the same.
+        recorder.flops = MOST_FLOPS / 2;
+        assert!(recorder.is_enough_with(MOST_FLOPS / 2 + 1) && !recorder.is_enough_with(MOST_FLOPS / 2));
+        recorder.flops = 0;
+        assert!(!recorder.is_enough_with(2 * MOST_FLOPS));
+    }
+}
