@@ -23,5 +23,5 @@ fn encode_values(
         return;
     }
     let col = i % params.n_cols;
-    out[i] = max(0.0, values[i / params.n_cols] * weight[col] + bias[col]);
+    out[i] = relu(values[i / params.n_cols] * weight[col] + bias[col]);
 }

@@ -56,7 +56,6 @@ fn layer_norm_relu(
     let scale = 1.0 / sqrt(variance + params.eps);
     for (var col = thread; col < params.n_cols; col += 64u) {
         let value = (x[start + col] - mean) * scale * weight[col] + bias[col];
-        // Not max: of what is not a number that may make 0.
-        out[start + col] = select(value, 0.0, value < 0.0);
+        out[start + col] = relu(value);
     }
 }

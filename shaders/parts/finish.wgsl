@@ -8,8 +8,6 @@ fn store(row: u32, col: u32, value: f32) {
     }
 }
 
-const LARGEST = 3.4028234e38; // of all numbers
-
 // Writes 4 neighbouring columns of one row.
 fn finish(row: u32, tile_col: u32, sums: vec4<f32>) {
     if row >= params.n_rows || tile_col >= params.n_out {
@@ -44,8 +42,7 @@ fn finish(row: u32, tile_col: u32, sums: vec4<f32>) {
             value += side[col + i];
         }
         if EPILOGUE == BIAS_RELU {
-            // Not max: of what is not a number, or of an overflow, that would make 0.
-            value = select(value, 0.0, value < 0.0 && value >= -LARGEST);
+            value = relu(value);
         }
         if EPILOGUE == ADD {
             value += out[row * params.out_n_cols + col + i];

@@ -2,8 +2,6 @@
 
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [n_rows, out_n_cols]
 
-const LARGEST = 3.4028234e38; // of all numbers
-
 // Writes 8 neighbouring columns of one row.
 fn finish_8(row: u32, tile_col: u32, a: vec4<f32>, b: vec4<f32>) {
     if row >= params.n_rows || tile_col >= params.n_out {
@@ -36,8 +34,7 @@ fn finished(row: u32, col: u32, at: u32, sums: vec4<f32>) -> vec4<f32> {
     if EPILOGUE == BIAS || EPILOGUE == BIAS_RELU {
         let result = sums + vec4<f32>(side[col], side[col + 1u], side[col + 2u], side[col + 3u]);
         if EPILOGUE == BIAS_RELU {
-            // Not max: of what is not a number, or of an overflow, that would make 0.
-            return select(result, vec4<f32>(), (result < vec4<f32>()) & (result >= vec4<f32>(-LARGEST)));
+            return vec4<f32>(relu(result.x), relu(result.y), relu(result.z), relu(result.w));
         }
         return result;
     }

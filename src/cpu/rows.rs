@@ -22,6 +22,12 @@ pub(super) fn for_each_row(out: &mut [f32], n_cols: usize, f: impl Fn(usize, &mu
     });
 }
 
+/// Not `max`, which makes 0 of what is not a number.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 /// `out = relu(v w + b)`.
 pub(super) fn encode_values(values: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
     for_each_row(
@@ -30,7 +36,7 @@ pub(super) fn encode_values(values: &[f32], weight: &[f32], bias: &[f32], out: &
         #[inline(always)]
         |r, row| {
             for ((out, w), b) in row.iter_mut().zip(weight).zip(bias) {
-                *out = (values[r] * w + b).max(0.0);
+                *out = relu(values[r] * w + b);
             }
         },
     );
@@ -83,9 +89,7 @@ pub(super) fn layer_norm_relu(x: &[f32], weight: &[f32], bias: &[f32], eps: f32,
             let variance = sum(x, |x| (x - mean) * (x - mean)) * share;
             let scale = 1.0 / (variance + eps).sqrt();
             for (((out, x), w), b) in row.iter_mut().zip(x).zip(weight).zip(bias) {
-                let value = (x - mean) * scale * w + b;
-                // Not max, which makes 0 of what is not a number.
-                *out = if value < 0.0 { 0.0 } else { value };
+                *out = relu((x - mean) * scale * w + b);
             }
         },
     );

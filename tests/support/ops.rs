@@ -611,9 +611,12 @@ pub fn no_number_stays_none<B: Backend>(backend: &B) {
     let weight = bench.matrix_of(16, 16, &ones(256));
     let bias = bench.weight_of(1, 16, &ones(16));
     let x = bench.tensor_of(1, 16, &[[f32::NAN].as_slice(), &ones(15)].concat());
+    let nowhere = bench.weight_of(1, 16, &[f32::NAN; 16]);
+    let batch = bench.batch(&[(1, 1)]);
     let outs = [
         backend.linear(&x.device, &weight.device, 0..16, Epilogue::BiasRelu(&bias.device)),
         backend.layer_norm_relu(&x.device, &bias.device, &bias.device, 1e-5),
+        backend.encode_values(&batch.device, &nowhere.device, &bias.device),
     ];
     for out in outs {
         let out = bench.download(&out.unwrap()).unwrap();

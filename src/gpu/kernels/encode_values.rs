@@ -9,7 +9,7 @@ params! { n_rows: u32, n_cols: u32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "encode_values",
-    source: &[wgsl!("encode_values.wgsl")],
+    source: &[wgsl!("encode_values.wgsl"), wgsl!("parts/relu.wgsl")],
     needs: &[],
     buffers: &[
         ("values", Access::Read),

@@ -9,7 +9,7 @@ params! { n_rows: u32, n_cols: u32, eps: f32 }
 
 pub(crate) const KERNEL: Kernel = Kernel {
     name: "layer_norm_relu",
-    source: &[wgsl!("layer_norm_relu.wgsl")],
+    source: &[wgsl!("layer_norm_relu.wgsl"), wgsl!("parts/relu.wgsl")],
     needs: &[],
     buffers: &[
         ("x", Access::Read),

@@ -23,7 +23,7 @@ macro_rules! variant {
         Variant {
             kernel: Kernel {
                 name: $name,
-                source: &[$($part,)* wgsl!("parts/linear.wgsl")],
+                source: &[$($part,)* wgsl!("parts/linear.wgsl"), wgsl!("parts/relu.wgsl")],
                 needs: $needs,
                 buffers: &[
                     ("x", Access::Read),
