@@ -9,7 +9,9 @@ use scdiva::model::Config;
 use std::time::{Duration, Instant};
 
 /// An error of this share of the answer's root mean square is taken, as in the tests.
-const TOLERANCE: f64 = 5e-5;
+pub(crate) const TOLERANCE: f64 = 5e-5;
+/// The same where factors are rounded to f16.
+pub(crate) const TOLERANCE_F16: f64 = 1e-2;
 /// Rows that are compared.
 const N_COMPARED: usize = 8;
 
@@ -29,6 +31,7 @@ pub(crate) struct KernelRow {
 
 struct Bench<'a, B: Backend> {
     backend: &'a B,
+    tolerance: f64,
     budget: Duration,
     draws: Draws,
     rows: Vec<KernelRow>,
@@ -46,12 +49,13 @@ struct Case<'a> {
 }
 
 /// A copy, which shows what the memory can do, and the operations of one layer with `n_rows` rows of one cell.
-pub(crate) fn run<B: Backend>(backend: &B, n_rows: usize, budget: Duration) -> Result<Vec<KernelRow>, String> {
+pub(crate) fn run<B: Backend>(backend: &B, n_rows: usize, tolerance: f64, budget: Duration) -> Result<Vec<KernelRow>, String> {
     let config = Config::released();
     let (d, f, n_heads) = (config.hidden_size, config.intermediate_size, config.num_heads);
     let head_size = config.head_size();
     let mut bench = Bench {
         backend,
+        tolerance,
         budget,
         draws: Draws::new(1, "speed"),
         rows: vec![],
@@ -239,9 +243,10 @@ impl<B: Backend> Bench<'_, B> {
                 error = if off.is_nan() { f64::INFINITY } else { error.max(off) };
             }
         }
-        if error > TOLERANCE {
+        let tolerance = self.tolerance;
+        if error > tolerance {
             return Err(format!(
-                "{} {}: off by {error:.1e}, {TOLERANCE:.0e} is taken: not timed",
+                "{} {}: off by {error:.1e}, {tolerance:.0e} is taken: not timed",
                 case.kernel, case.shape
             ));
         }

@@ -22,7 +22,7 @@ use reference::model::Sizes;
 use report::{DeviceReport, Report};
 use safetensors::Dtype;
 use scdiva::cpu::Cpu;
-use scdiva::gpu::{Gpu, GpuOptions};
+use scdiva::gpu::{Gpu, GpuOptions, Precision};
 use scdiva::model::{Checkpoint, Config};
 use scdiva::{Error, ModelFiles};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ const HELP: &str = "\
 cargo xtask bench [OPTION…]
 
   --device cpu|gpu       only this one (both)
+  --precision f32|f16    of the GPU (f32)
   --only PART            kernels, forward, start or growth; may be given again (all but growth)
   --seconds N            time for each line of a table (2)
   --cells N              cells of the largest matrix of growth (10000)
@@ -41,6 +42,7 @@ cargo xtask bench [OPTION…]
 /// What is asked for.
 struct Options {
     devices: Vec<String>,
+    precision: Precision,
     parts: Vec<String>,
     budget: Duration,
     n_cells: usize,
@@ -66,6 +68,7 @@ fn main() {
 fn options(arguments: &[String]) -> Result<Options, String> {
     let mut options = Options {
         devices: vec![],
+        precision: Precision::F32,
         parts: vec![],
         budget: Duration::from_secs(2),
         n_cells: 10_000,
@@ -78,6 +81,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
         let number = || value.parse::<u32>().map_err(|e| format!("{name} {value}: {e}"));
         match (name.as_str(), value.as_str()) {
             ("--device", "cpu" | "gpu") => options.devices.push(value.clone()),
+            ("--precision", _) => options.precision = value.parse().map_err(|e: Error| e.to_string())?,
             ("--only", "kernels" | "forward" | "start" | "growth") => options.parts.push(value.clone()),
             ("--seconds", _) => options.budget = Duration::from_secs(number()?.into()),
             ("--cells", _) => options.n_cells = number()? as usize,
@@ -130,14 +134,22 @@ fn run(options: &Options) -> Result<String, String> {
             "cpu" => {
                 let cpu = Cpu::new();
                 let name = cpu.describe();
-                measured(options, name, String::new(), false, || Ok(Cpu::new()))
+                measured(options, name, String::new(), false, kernels::TOLERANCE, || Ok(Cpu::new()))
             }
             _ => {
-                let open = || pollster::block_on(Gpu::open(GpuOptions::default()));
+                let wanted = GpuOptions {
+                    precision: options.precision,
+                    ..GpuOptions::default()
+                };
+                let open = || pollster::block_on(Gpu::open(wanted.clone()));
                 match open() {
                     Ok(gpu) => {
                         let info = gpu.info().clone();
-                        measured(options, info.adapter, info.driver, info.software, open)
+                        let (name, tolerance) = match options.precision {
+                            Precision::F16 => (format!("{}, f16", info.adapter), kernels::TOLERANCE_F16),
+                            _ => (info.adapter, kernels::TOLERANCE),
+                        };
+                        measured(options, name, info.driver, info.software, tolerance, open)
                     }
                     Err(error @ Error::NoDevice(_)) => {
                         report.missing.push(format!("gpu: {error}"));
@@ -178,6 +190,7 @@ fn measured<B: Counted>(
     name: String,
     driver: String,
     software: bool,
+    tolerance: f64,
     open: impl Fn() -> scdiva::Result<B>,
 ) -> Result<DeviceReport, String> {
     let text = |e: Error| e.to_string();
@@ -186,7 +199,7 @@ fn measured<B: Counted>(
     let n_rows = if software { 129 } else { 1_201 };
     let mut report = DeviceReport::new(name, driver);
     if wants("kernels") {
-        report.kernels = kernels::run(&open().map_err(text)?, n_rows, options.budget)?;
+        report.kernels = kernels::run(&open().map_err(text)?, n_rows, tolerance, options.budget)?;
     }
     if wants("forward") {
         let mut batches = vec![Lengths::equal(1, 128)];
@@ -194,7 +207,7 @@ fn measured<B: Counted>(
         let mut of_mini = vec![Lengths::equal(16, mini.max_genes)];
         if !software {
             let released = Config::released();
-            batches.extend([(1, 512), (1, 1_200), (8, 128)].map(|(n, genes)| Lengths::equal(n, genes)));
+            batches.extend([(1, 512), (1, 1_200), (8, 128), (6, 1_200)].map(|(n, genes)| Lengths::equal(n, genes)));
             batches.push(Lengths::blood(&released));
             of_mini.push(Lengths::blood(&mini));
         }

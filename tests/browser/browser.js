@@ -28,8 +28,11 @@ const FLAGS = [
 /** WebGL in software, which Chromium no longer takes by itself. */
 const WEBGL_FLAGS = ["--enable-unsafe-swiftshader"];
 
-/** Chromium's own software adapter, which it hides unless asked. */
-const WEBGPU_FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+/** The machine's own graphics card, by Vulkan, when SCDIVA_ADAPTER is `card`; else Chromium's own software adapter, which it hides unless asked. */
+export const isCard = process.env.SCDIVA_ADAPTER === "card";
+const WEBGPU_FLAGS = isCard
+  ? ["--enable-unsafe-webgpu", "--ignore-gpu-blocklist", "--use-angle=vulkan", "--enable-features=Vulkan", "--disable-vulkan-surface"]
+  : ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
 /** `cargo xtask serve` on a free port, for a folder that is built already. */
 export async function serve(folder) {

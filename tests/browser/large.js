@@ -2,16 +2,16 @@
 //
 //     node tests/browser/large.js FILE [SCREENSHOT.png]
 //
-// Not one of the tests: 100,000 cells take minutes.
+// Not one of the tests: 100,000 cells take minutes. On the processor, or with SCDIVA_ADAPTER=card on the graphics card.
 
 import { execFileSync } from "node:child_process";
-import { launch, open, serve } from "./browser.js";
+import { isCard, launch, open, serve } from "./browser.js";
 import { lookedAt, modelReady } from "./page_support.js";
 
 const [file, screenshot] = process.argv.slice(2);
 if (!file) throw new Error("usage: node tests/browser/large.js FILE [SCREENSHOT.png]");
 const server = await serve("www/dist");
-const browser = await launch({ webgpu: false });
+const browser = await launch({ webgpu: isCard });
 const { page, problems } = await open(browser, server.origin, { viewport: { width: 1200, height: 900 } });
 const seconds = (since) => ((Date.now() - since) / 1000).toFixed(1);
 
@@ -22,6 +22,7 @@ const memory = setInterval(() => {
 }, 1000);
 try {
   await modelReady(page);
+  console.log(await page.textContent("#device-name"));
   await page.waitForSelector("#offline[data-ready]", { state: "attached" });
   await page.evaluate(() => {
     globalThis.gaps = [];
