@@ -1,13 +1,16 @@
 // out[q, h, c] = sum over keys of softmax(q . k / sqrt(64)) * v[key, h, c], inside one cell, with products in f16 by matrix units, in heads of 64
 // Grid: x and y tiles of up to 4 * SIDE queries of one cell, z = head; 4 subgroups, each SIDE queries.
 //
-// As attention_64. Scores, weights' sums and outputs are f32; each goes through workgroup memory, since of a matrix unit's squares no thread knows
-// which numbers it holds. Squares and threads are those of parts/matrix_*.wgsl.
+// As attention_64. Scores, weights' sums and outputs are f32. Scores and weights go through workgroup memory, since of a matrix unit's squares no
+// thread knows which numbers it holds; outputs stay in the units. Weights are powers of 2 over a base of their row, which follows the row's largest
+// score only once that is SLACK more: then outputs have to be fetched and shrunk, which happens a few times a row, where each tile of keys brings a
+// new largest score to some row. Squares and threads are those of parts/matrix_*.wgsl.
 
 const TILE = 32u; // keys
 const HEAD_SIZE = 64u;
 const LOWEST = -3.0e38;
 const LOG2_E = 1.44269504;
+const SLACK = 8.0; // weights are at most 2^SLACK: in f16 65504 is
 const N_THREADS = 4u * LANES;
 // In fours: longer than a head, and than a tile of keys, so that rows begin in different banks.
 const STRIDE = 18u;
@@ -19,8 +22,10 @@ var<workgroup> k_tile: array<vec4<f16>, TILE * STRIDE>;
 var<workgroup> v_tile: array<vec4<f16>, TILE * STRIDE>;
 // Of each subgroup: q, then weights.
 var<workgroup> left_tile: array<vec4<f16>, 4u * SIDE * STRIDE>;
-// Of each subgroup: scores, then half of the columns of what a tile of keys adds to out.
+// Of each subgroup: scores, or half of the columns of out.
 var<workgroup> sum_tile: array<vec4<f32>, 4u * SIDE * KEY_STRIDE>;
+// Of each subgroup: whether the base of a row grew.
+var<workgroup> grew: array<u32, 4>;
 
 @compute @workgroup_size(N_THREADS)
 fn attention_matrix(
@@ -56,11 +61,11 @@ fn attention_matrix(
 #end
     workgroupBarrier();
 
-    var largest = LOWEST;
+    var base = LOWEST;
     var sum = 0.0;
 #repeat half 2
-#repeat i ROW_FOURS
-    var out_$half_$i = vec4<f32>();
+#repeat i K_SQUARES
+    var out_$half_$i = Sum();
 #end
 #end
 #repeat i KEY_LOADS
@@ -103,49 +108,76 @@ fn attention_matrix(
 #repeat i ROW_FOURS
         most = max(most, weight$i);
 #end
-        var new_largest = max(largest, max(max(most.x, most.y), max(most.z, most.w)));
+        var largest = max(max(most.x, most.y), max(most.z, most.w));
 #repeat i LANE_STEPS
-        new_largest = max(new_largest, subgroupShuffleXor(new_largest, 1u << $iu));
+        largest = max(largest, subgroupShuffleXor(largest, 1u << $iu));
 #end
-        let shrink = exp2(largest - new_largest);
-        largest = new_largest;
-        sum *= shrink;
+        var shrink = 1.0;
+        var grows = false;
+        if largest > base + SLACK {
+            // In the first tile there is nothing to shrink.
+            grows = base > LOWEST;
+            shrink = exp2(base - largest);
+            base = largest;
+            sum *= shrink;
+        }
+        let any_grows = subgroupAny(grows);
+        if lane == 0u {
+            grew[subgroup] = u32(any_grows);
+        }
 #repeat i ROW_FOURS
-        weight$i = exp2(weight$i - largest);
+        weight$i = exp2(weight$i - base);
         sum += weight$i.x + weight$i.y + weight$i.z + weight$i.w;
         left_tile[own_left + row * KEY_STRIDE + turn + $iu * ROW_LANES] = vec4<f16>(weight$i);
 #end
-        workgroupBarrier();
+        // The weights are there too, for all.
+        let which = workgroupUniformLoad(&grew);
+        if which[0] + which[1] + which[2] + which[3] > 0u {
+#repeat half 2
+#repeat i K_SQUARES
+            let out_at_$half_$i = own_sum + $iu * SIDE / 4u;
+            coopStoreT(out_$half_$i, &sum_tile[out_at_$half_$i], KEY_STRIDE);
+#end
+            workgroupBarrier();
+#repeat i ROW_FOURS
+            sum_tile[row_sum + $iu * ROW_LANES] *= shrink;
+#end
+            workgroupBarrier();
+#repeat i K_SQUARES
+            out_$half_$i = coopLoadT<Sum>(&sum_tile[out_at_$half_$i], KEY_STRIDE);
+#end
+            workgroupBarrier();
+#end
+        }
 #repeat j K_SQUARES
         let weights_from$j = own_left + $ju * SIDE / 4u;
         let weights$j = coopLoadT<Left>(&left_tile[weights_from$j], KEY_STRIDE);
 #end
 #repeat half 2
 #repeat i K_SQUARES
-        var added_$half_$i = Sum();
 #repeat j K_SQUARES
         let v_from_$half_$i_$j = $ju * SIDE * STRIDE + $halfu * 8u + $iu * SIDE / 4u;
-        added_$half_$i = coopMultiplyAdd(weights$j, coopLoadT<Right>(&v_tile[v_from_$half_$i_$j], STRIDE), added_$half_$i);
+        out_$half_$i = coopMultiplyAdd(weights$j, coopLoadT<Right>(&v_tile[v_from_$half_$i_$j], STRIDE), out_$half_$i);
 #end
-        let added_to_$half_$i = own_sum + $iu * SIDE / 4u;
-        coopStoreT(added_$half_$i, &sum_tile[added_to_$half_$i], KEY_STRIDE);
 #end
-        workgroupBarrier();
-#repeat i ROW_FOURS
-        out_$half_$i = out_$half_$i * shrink + sum_tile[row_sum + $iu * ROW_LANES];
 #end
         workgroupBarrier();
-#end
     }
 #repeat i LANE_STEPS
     sum += subgroupShuffleXor(sum, 1u << $iu);
 #end
-    if own_query + row < tile.y {
-        let to = ((tile.x + own_query + row) * params.out_n_cols + params.out_first_col + head_col) / 4u + turn;
+    let to = ((tile.x + own_query + row) * params.out_n_cols + params.out_first_col + head_col) / 4u + turn;
 #repeat half 2
-#repeat i ROW_FOURS
-        out[to + $halfu * 8u + $iu * ROW_LANES] = out_$half_$i / sum;
+#repeat i K_SQUARES
+    let last_$half_$i = own_sum + $iu * SIDE / 4u;
+    coopStoreT(out_$half_$i, &sum_tile[last_$half_$i], KEY_STRIDE);
 #end
+    workgroupBarrier();
+    if own_query + row < tile.y {
+#repeat i ROW_FOURS
+        out[to + $halfu * 8u + $iu * ROW_LANES] = sum_tile[row_sum + $iu * ROW_LANES] / sum;
 #end
     }
+    workgroupBarrier();
+#end
 }

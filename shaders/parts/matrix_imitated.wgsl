@@ -28,3 +28,15 @@ fn shuffle_xor(thread: u32, value: f32, mask: u32) -> f32 {
     workgroupBarrier();
     return other;
 }
+
+// subgroupAny, likewise.
+fn any_of(thread: u32, value: bool) -> bool {
+    exchange[thread] = f32(value);
+    workgroupBarrier();
+    var any = false;
+    for (var i = 0u; i < LANES; i++) {
+        any |= exchange[thread / LANES * LANES + i] > 0.0;
+    }
+    workgroupBarrier();
+    return any;
+}

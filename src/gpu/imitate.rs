@@ -39,6 +39,7 @@ pub(super) fn matrix(source: &str) -> String {
 fn with_calls(line: &str, helpers: &mut BTreeSet<String>) -> String {
     let line = line
         .replace("subgroupShuffleXor(", "shuffle_xor(thread, ")
+        .replace("subgroupAny(", "any_of(thread, ")
         .replace("coopMultiplyAdd(", "multiply_add(");
     let mut out = String::new();
     let mut rest = line.as_str();

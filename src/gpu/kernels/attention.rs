@@ -93,9 +93,9 @@ macro_rules! matrix {
     };
 }
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) const MATRIX_16: Kernel = matrix!("attention_matrix.16", 28_672, "parts/matrix_16.wgsl");
+pub(crate) const MATRIX_16: Kernel = matrix!("attention_matrix.16", 28_688, "parts/matrix_16.wgsl");
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) const MATRIX_8: Kernel = matrix!("attention_matrix.8", 18_944, "parts/matrix_8.wgsl");
+pub(crate) const MATRIX_8: Kernel = matrix!("attention_matrix.8", 18_960, "parts/matrix_8.wgsl");
 
 /// Queries that one workgroup of most kernels serves.
 const TILE: usize = 32;
