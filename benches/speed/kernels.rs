@@ -4,7 +4,7 @@ use crate::measure::{Times, repeat};
 use crate::reference::ops as reference;
 use crate::reference::random::Draws;
 use crate::reference::{Mat, rms};
-use scdiva::backend::{Backend, CellRows, Columns, Epilogue, PackedRows, Queries};
+use scdiva::backend::{Backend, CellRows, Columns, Epilogue, PackedRows, Queries, ReadRows};
 use scdiva::model::Config;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,9 @@ struct Bench<'a, B: Backend> {
     draws: Draws,
     rows: Vec<KernelRow>,
 }
+
+/// How a backend takes a weight.
+type Bring<B> = fn(&B, usize, usize, &mut ReadRows<'_>) -> scdiva::Result<<B as Backend>::Weight>;
 
 /// One operation, ready to be timed.
 struct Case<'a> {
@@ -72,10 +75,10 @@ pub(crate) fn run<B: Backend>(backend: &B, n_rows: usize, tolerance: f64, budget
     let (qkv, qkv_mat) = bench.tensor(&packed, 3 * d, 1.0)?;
     let (table, table_mat) = bench.weight(n_rows, head_size, 1.0)?;
     let (norm, norm_mat) = bench.weight(1, d, 1.0)?;
-    let (w_qkv, w_qkv_mat) = bench.weight(3 * d, d, 0.05)?;
-    let (w_o, w_o_mat) = bench.weight(d, d, 0.05)?;
-    let (w_gate_up, w_gate_up_mat) = bench.weight(2 * f, d, 0.05)?;
-    let (w_down, w_down_mat) = bench.weight(d, f, 0.05)?;
+    let (w_qkv, w_qkv_mat) = bench.matrix(3 * d, d, 0.05)?;
+    let (w_o, w_o_mat) = bench.matrix(d, d, 0.05)?;
+    let (w_gate_up, w_gate_up_mat) = bench.matrix(2 * f, d, 0.05)?;
+    let (w_down, w_down_mat) = bench.matrix(d, f, 0.05)?;
     let picked_x = x_mat.pick(compared.clone());
     let linear_case = |kernel, n_out: usize, n_in: usize, n_written: usize| {
         let flops = 2.0 * (n_rows * n_out * n_in) as f64;
@@ -182,8 +185,17 @@ pub(crate) fn one_cell(n_rows: usize) -> PackedRows {
 
 impl<B: Backend> Bench<'_, B> {
     fn weight(&mut self, n_rows: usize, n_cols: usize, scale: f64) -> Result<(B::Weight, Mat), String> {
+        self.drawn(n_rows, n_cols, scale, B::weight)
+    }
+
+    /// A weight of products.
+    fn matrix(&mut self, n_rows: usize, n_cols: usize, scale: f64) -> Result<(B::Weight, Mat), String> {
+        self.drawn(n_rows, n_cols, scale, B::matrix)
+    }
+
+    fn drawn(&mut self, n_rows: usize, n_cols: usize, scale: f64, bring: Bring<B>) -> Result<(B::Weight, Mat), String> {
         let numbers = self.draws.numbers(n_rows * n_cols, scale);
-        let weight = self.backend.weight(n_rows, n_cols, &mut |rows, out| {
+        let weight = bring(self.backend, n_rows, n_cols, &mut |rows, out| {
             out.copy_from_slice(&numbers[rows.start * n_cols..rows.end * n_cols]);
             Ok(())
         });

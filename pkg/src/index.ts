@@ -1,5 +1,6 @@
 /** scDiVa in a browser. @packageDocumentation */
 
+import { offeredAdapter } from "./adapter.js";
 import { Client, load } from "./client.js";
 import { ScDiVaError } from "./error.js";
 import { fetched } from "./fetched.js";
@@ -18,8 +19,8 @@ export class ScDiVa extends Client {
 
   /** What this browser can do. */
   static async supported(): Promise<Support> {
-    const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-    return { wasm: hasWasmSimd(), webgpu: adapter != null, software: adapter?.info.isFallbackAdapter ?? false };
+    const adapter = await offeredAdapter();
+    return { wasm: hasWasmSimd(), webgpu: adapter !== null, software: adapter?.info.isFallbackAdapter ?? false };
   }
 }
 

@@ -17,6 +17,8 @@ export interface WorkerHost {
   /** What the module exports; it is ready. */
   wasm(): Promise<Wasm>;
   source(wire: WireSource): ByteSource | Promise<ByteSource>;
+  /** Ends once the system offers a graphics card, or will not. */
+  adapter?(): Promise<unknown>;
 }
 
 /** Gives what takes the messages of the other side, and what takes errors that nobody caught. */
@@ -68,7 +70,9 @@ export function serve(host: WorkerHost): { receive(message: Start | Request): Pr
 
   const calls: { [Name in CallName]: (values: Calls[Name]["arguments"]) => Promise<Calls[Name]["answer"]> } = {
     async load({ name, files, device, precision }) {
+      const adapter = device === "cpu" ? undefined : host.adapter?.();
       wasm ??= await host.wasm();
+      await adapter;
       const sources = await Promise.all(files.map((file) => host.source(file)));
       const names = files.map((file) => file.name);
       engine = await wasm.Engine.open(name, names, sources, device, precision);

@@ -1,6 +1,7 @@
 // The module worker of a browser.
 
 import init, { Engine, Input, lastPanic } from "../dist/wasm/scdiva.js";
+import { offeredAdapter } from "./adapter.js";
 import type { Request, Start, WireSource } from "./protocol.js";
 import { serve } from "./serve.js";
 
@@ -16,6 +17,7 @@ const { receive, failed } = serve({
     return { Engine, Input, lastPanic };
   },
   source: blobSource,
+  adapter: offeredAdapter,
 });
 addEventListener("message", (event: MessageEvent<Start | Request>) => void receive(event.data));
 // What the module throws while it goes on by itself, after a wait for the device, reaches no call.

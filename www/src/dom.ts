@@ -49,8 +49,8 @@ export function select(label: string, options: [value: string, text: string][], 
   return made;
 }
 
-export function button(text: string, pressed: () => void, className = "quiet"): HTMLButtonElement {
-  const made = h("button", { type: "button", className }, text);
+export function button(face: Child, pressed: () => void, className = "quiet"): HTMLButtonElement {
+  const made = h("button", { type: "button", className }, face);
   made.addEventListener("click", pressed);
   return made;
 }

@@ -1,5 +1,6 @@
 // A peer in Chromium: `node run.js MODEL CASE --peer ours|onnxruntime-web --device wasm|webgpu [--threads N] [--seconds S]`, where MODEL is a
-// folder of target/peers. Prints one line of JSON. WebGPU is what tests/browser/browser.js asks Chromium for: its own software adapter.
+// folder of target/peers. Prints one line of JSON. WebGPU is what tests/browser/browser.js asks
+// Chromium for: its own software adapter, or the graphics card.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";

@@ -1,6 +1,6 @@
 // The map of the cells with everything around it: what it is coloured by, its legend, the lasso and what was selected.
 
-import { button, h, select } from "../dom";
+import { button, type Child, h, s, select } from "../dom";
 import { count } from "../format";
 import { onTheme, theme } from "../palette";
 import type { Colouring, View } from "../view";
@@ -137,7 +137,7 @@ export function mapPanel(view: View): MapPanel {
     clear,
     iconButton("+", "Zoom in", () => move((camera) => camera.zoomBy(0.6))),
     iconButton("−", "Zoom out", () => move((camera) => camera.zoomBy(-0.6))),
-    iconButton("⤢", "Show all cells", () => move((camera) => placed && camera.fit(placed))),
+    iconButton(arrowsApart(), "Show all cells", () => move((camera) => placed && camera.fit(placed))),
   );
   clear.hidden = true;
   view.on("groups", () => view.colouring.by === "label" && void recolour());
@@ -211,7 +211,13 @@ function hover(tip: HTMLElement, view: View, cell: number, x: number, y: number)
   tip.style.transform = `translate(${x + 12}px, ${y + 12}px)`;
 }
 
-function iconButton(sign: string, label: string, pressed: () => void): HTMLButtonElement {
+/** Drawn, since few fonts have it. */
+function arrowsApart(): SVGSVGElement {
+  const attributes = { viewBox: "0 0 16 16", width: 14, height: 14, fill: "none", stroke: "currentColor", "stroke-width": 1.6, "aria-hidden": "true" };
+  return s("svg", attributes, s("path", { d: "M9.5 2.5h4v4M13.5 2.5l-5 5M6.5 13.5h-4v-4M2.5 13.5l5-5" }));
+}
+
+function iconButton(sign: Child, label: string, pressed: () => void): HTMLButtonElement {
   const made = button(sign, pressed, "icon quiet");
   made.setAttribute("aria-label", label);
   return made;
