@@ -102,6 +102,15 @@ fn unsigned_integers_are_integers() {
     assert_counts(open(files).unwrap().as_ref());
 }
 
+/// Not all who write the third column write it as 10x does.
+#[test]
+fn kinds_of_features_are_read_in_any_case() {
+    let mut files = triplet(false, false);
+    let text = String::from_utf8(files[1].1.clone()).unwrap();
+    files[1].1 = text.replace("Gene Expression", "gene expression").into_bytes();
+    assert_counts(open(files).unwrap().as_ref());
+}
+
 #[test]
 fn a_folder_and_one_file_of_it_open_the_triplet() {
     let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ pub(super) struct OtherKinds {
 impl OtherKinds {
     /// Whether features of this kind are genes; without a kind they are. Others are counted.
     pub(super) fn is_gene(&mut self, kind: &str) -> bool {
-        if kind.is_empty() || kind == EXPRESSION {
+        if kind.is_empty() || kind.eq_ignore_ascii_case(EXPRESSION) {
             return true;
         }
         let n_kinds = self.kinds.len();

@@ -17,7 +17,7 @@ const MAX_ANNOTATIONS: usize = 1000;
 
 /// Columns of numbers that are no counts of a gene, in lower case and without what is no letter or digit: what Seurat, scanpy and
 /// featureCounts call them.
-const NO_GENES: [&str; 25] = [
+const NO_GENES: [&str; 32] = [
     "cluster",
     "clusters",
     "clusterid",
@@ -43,9 +43,16 @@ const NO_GENES: [&str; 25] = [
     "entrezgeneid",
     "genelength",
     "total",
+    "age",
+    "day",
+    "time",
+    "timepoint",
+    "pseudotime",
+    "sscore",
+    "g2mscore",
 ];
 /// What others of them begin with.
-const NO_GENES_BEGIN: [&str; 10] = [
+const NO_GENES_BEGIN: [&str; 12] = [
     "ncount",
     "nfeature",
     "ngene",
@@ -56,6 +63,8 @@ const NO_GENES_BEGIN: [&str; 10] = [
     "log1p",
     "sizefactor",
     "rnasnnres",
+    "doublet",
+    "scrublet",
 ];
 
 /// What a column of names is called, written likewise and without an s at its end.
