@@ -44,6 +44,8 @@ interface Worker {
   connection: Connection;
   cancel: Int32Array | undefined;
   info: Info;
+  /** Analyses that it keeps open. */
+  nOpen: number;
 }
 
 /** A model on a device, in a worker of its own. Tasks run one after another. */
@@ -78,10 +80,16 @@ export abstract class Client {
    */
   async inspect(input: MatrixInput, options: InputOptions = {}): Promise<Inspection> {
     checkOptions(options);
-    return this.#task(options.signal, async (worker) => {
+    const looked = this.#task(options.signal, async (worker) => {
       const matrix = await this.#matrix(input, options);
-      return await this.#call(worker, "inspect", { matrix }, told(options));
+      // With the worker, analyses that are open would end; and a look is soon over.
+      return await this.#call(worker, "inspect", { matrix }, told(options), worker.nOpen === 0);
     });
+    try {
+      return await orAborted(looked, options.signal);
+    } catch (error) {
+      throw asScDiVaError(error, options.signal);
+    }
   }
 
   /** Cell types of all cells of a file. */
@@ -151,8 +159,12 @@ export abstract class Client {
       const matrix = await this.#matrix(input, options);
       const wanted = { matrix, head, minProbability, tissue, vote, groups, umap };
       const { id, data } = await this.#call(worker, "analyse", wanted, { signal, onStage, onBatch });
+      worker.nOpen++;
       return openAnalysis(matrix.name, data, {
-        ask: (name, question, listening = {}) => this.#ask(worker, name, { id, ...question } as Calls[typeof name]["arguments"], listening),
+        ask: (name, question, listening = {}) => {
+          if (name === "close") worker.nOpen--;
+          return this.#ask(worker, name, { id, ...question } as Calls[typeof name]["arguments"], listening);
+        },
         // Only a matrix of one file is asked for.
         original: () => this.#host.blob(matrix.files[0] as WireSource),
       });
@@ -396,7 +408,7 @@ async function start(host: Host, model: Model, signal: AbortSignal | undefined):
       abort = () => fail(new ScDiVaError("cancelled", "cancelled"));
       signal?.addEventListener("abort", abort, { once: true });
     });
-    return { connection, cancel, info };
+    return { connection, cancel, info, nOpen: 0 };
   } catch (error) {
     connection.terminate();
     throw error;

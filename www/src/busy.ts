@@ -10,21 +10,23 @@ export interface Question {
 }
 
 let words: () => Question;
-let answer: (isLeft: boolean) => void = () => undefined;
+let settle: (isLeft: boolean) => void = () => undefined;
 
 /** Whether that is to be given up. The words are those of the moment. */
 export function ask(question: () => Question): Promise<boolean> {
-  answer(false);
+  // One before is answered by it.
+  settle(false);
   words = question;
   say();
   if (!page.busy.open) page.busy.showModal();
-  return new Promise((resolve) => {
-    answer = (isLeft) => {
-      answer = () => undefined;
-      page.busy.close();
-      resolve(isLeft);
-    };
-  });
+  return new Promise((resolve) => (settle = resolve));
+}
+
+function answer(isLeft: boolean): void {
+  const asked = settle;
+  settle = () => undefined;
+  page.busy.close();
+  asked(isLeft);
 }
 
 /** What was asked about is another by now. */
@@ -42,4 +44,4 @@ function say(): void {
 page.busyStay.addEventListener("click", () => answer(false));
 page.busySwitch.addEventListener("click", () => answer(true));
 // The Escape key.
-page.busy.addEventListener("close", () => answer(false));
+page.busy.addEventListener("close", () => page.busy.open || answer(false));

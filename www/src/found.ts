@@ -42,10 +42,13 @@ export function showFound(found: Inspection, choices: Choices): void {
 
 const NAMES: Record<Inspection["geneColumns"][number]["kind"], string> = { ensembl: "Ensembl ids", symbol: "symbols", mixed: "names of several kinds" };
 
+/** Whose genes the share of those that were found is one of: those of whom there are fewer. */
+export const sharedOf = ({ nGenes, nVocabulary }: { nGenes: number; nVocabulary: number }): "its" | "the model’s" => (nGenes < nVocabulary ? "its" : "the model’s");
+
 /** The one sentence that most people need. */
 function summary({ nCells, nGenes, genes, values, droplets }: Inspection): string {
   const size = `${cells(nCells)} × ${count(nGenes)} genes`;
-  const parts = [size, values && VALUES[values.kind], genes && `${genes.species}, ${percent(genes.share)} of genes known to the model`];
+  const parts = [size, values && VALUES[values.kind], genes && `${genes.species}, ${percent(genes.share)} of ${sharedOf(genes)} genes ${sharedOf(genes) === "its" ? "known to the model" : "found"}`];
   if (droplets) parts.push(`${count(droplets.nDropped)} empty droplets left out`);
   return parts.filter(Boolean).join(" · ");
 }
@@ -95,7 +98,7 @@ function lines({ file, format, nCells, nGenes, matrix, notes, droplets, genes, v
     if (genes.species === "mouse") lines.push("Mouse mapped to human: genes were taken for their one-to-one human orthologs");
     if (species?.includes(" and ")) lines.push(`Genes of ${species}: only those of human are used, and the cells of another species get labels that mean nothing`);
     const columns = genes.columns.map((column) => `“${column.name}”`).join(", ");
-    const of = genes.nGenes < genes.nVocabulary ? "the file’s" : "the model’s";
+    const of = sharedOf(genes) === "its" ? "the file’s" : "the model’s";
     lines.push(`${count(genes.nMatched)} of the model’s ${count(genes.nVocabulary)} genes found by ${columns} (${percent(genes.share)} of ${of})`);
     const say = ({ n, first }: NameList, what: string) => {
       if (n > 0) lines.push(`${count(n)} ${what}: ${first.join(", ")}${n > first.length ? ", …" : ""}`);

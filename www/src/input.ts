@@ -36,6 +36,7 @@ export function chosenFolder(list: FileList): { name: string; files: Record<stri
 export async function dropped(transfer: DataTransfer): Promise<Handed> {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   const files = [...transfer.files];
+  if (files.length === 0 && entries.length === 0) return { matrices: [], ignored: [] };
   if (!entries.some(isFolder)) return ofFiles(files);
   const [only] = entries;
   const isOne = entries.length === 1 && only !== undefined;

@@ -60,11 +60,15 @@ async function reopen(device: DeviceChoice, name: string | null, doing: string):
   const mine = ++nAsked;
   const before = model;
   let next: Promise<ScDiVa> | undefined;
+  const wasAtStake = samples?.isAtStake ?? false;
   if (await mayLose(doing)) {
     next = open(device, name, before);
   }
   const isThere = (loading = before) => loading.then(() => true, () => false);
-  if (mine !== nAsked || !next || (!(await isThere(next)) && (await isThere()))) {
+  const isBetter = next !== undefined && ((await isThere(next)) || !(await isThere()));
+  // What was annotated while it came was not asked about.
+  const mayReplace = isBetter && mine === nAsked && (wasAtStake || (await mayLose(doing)));
+  if (!next || !mayReplace || mine !== nAsked) {
     void next?.then((scdiva) => scdiva.dispose()).catch(() => undefined);
     page.deviceChoice.value = chosenDevice();
     return false;
@@ -154,8 +158,10 @@ const closeBar = (except: EventTarget | null) => {
 addEventListener("pointerdown", ({ target }) => closeBar(target));
 addEventListener("keydown", ({ key }) => key === "Escape" && closeBar(null));
 
-// A file that misses the drop area must not make the browser leave the page.
+// A file that misses the drop area must not make the browser leave the page. Text may be dragged into fields.
+const hasFiles = ({ dataTransfer }: DragEvent): boolean => dataTransfer?.types.includes("Files") ?? false;
 addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
   event.preventDefault();
   page.drop.classList.add("over");
 });
@@ -163,6 +169,7 @@ addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) page.drop.classList.remove("over");
 });
 addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
   event.preventDefault();
   page.drop.classList.remove("over");
   if (event.dataTransfer) void dropped(event.dataTransfer).then(start);

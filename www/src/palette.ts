@@ -55,5 +55,6 @@ export const theme = (): Theme => (prefersDark.matches ? NIGHT : PAPER);
 /** Of the results on the page; those of earlier ones must not keep their cells in memory. */
 let listeners: (() => void)[] = [];
 prefersDark.addEventListener("change", () => listeners.forEach((listener) => listener()));
+export const onThemeAlways = (changed: () => void): void => prefersDark.addEventListener("change", changed);
 export const onTheme = (changed: () => void): void => void listeners.push(changed);
 export const forgetThemed = (): void => void (listeners = []);

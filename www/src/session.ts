@@ -83,6 +83,8 @@ export class Session {
   /** Another one stands on the page. What was annotated stays open. */
   leave(): void {
     this.#work.abort();
+    // What comes of it is not for the page that another one has.
+    this.#work = new AbortController();
   }
 
   /** Looks at the matrix with the choices made so far, and says what was found; and how long it would take, unless it starts at once. */
@@ -165,13 +167,18 @@ export class Session {
     if (!this.#found || this.#isRunning || !page.minCounts.reportValidity()) return;
     const typed = takeTyped();
     if (Object.keys(typed).length > 0) this.#choices = { ...this.#choices, ...typed };
+    // From here on, so that neither another sample nor another choice comes between.
+    this.#isRunning = true;
+    lockChoices(true);
     // A choice of this moment: what it makes of the matrix is shown beside the results.
     if (this.#seen !== this.#choices) await this.look(true);
-    if (this.#seen !== this.#choices || this.#found.problem !== null || this.#isRunning) return;
+    if (this.#seen !== this.#choices || this.#found.problem !== null || this.#isClosed) {
+      this.#isRunning = false;
+      lockChoices(false);
+      return;
+    }
     const signal = this.#begin();
-    this.#isRunning = true;
     for (const part of [page.results, page.go, page.error]) part.hidden = true;
-    lockChoices(true);
     page.status.textContent = `Annotating ${this.name} …`;
     const start = performance.now();
     try {
@@ -292,7 +299,7 @@ export class Session {
   /** Another matrix takes its place. */
   close(): void {
     this.#isClosed = true;
-    this.#work.abort();
+    this.leave();
     this.#study?.dispose();
   }
 

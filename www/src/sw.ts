@@ -17,7 +17,9 @@ worker.addEventListener("install", (event) => {
 worker.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
-      for (const name of await caches.keys()) if (name.startsWith("scdiva ") && name !== CACHE) await caches.delete(name);
+      // Pages that are open still ask for files of the version before: those stay until the next. Names come in the order in which they were made.
+      const others = (await caches.keys()).filter((name) => name.startsWith("scdiva ") && name !== CACHE);
+      for (const name of others.slice(0, -1)) await caches.delete(name);
       await worker.clients.claim();
     })(),
   );
@@ -41,7 +43,7 @@ async function answer(request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
   const isPage = request.mode === "navigate" && (pathname === PAGE || pathname === `${PAGE}index.html`);
   const kept = await cache.match(isPage ? "./" : request, { ignoreSearch: true });
-  return kept ?? fetch(request);
+  return kept ?? (await caches.match(request, { ignoreSearch: true })) ?? fetch(request);
 }
 
 /** The page counts what its worker asks for, too, which it cannot see by itself. */

@@ -1,7 +1,7 @@
 // The map of the cells with everything around it: what it is coloured by, its legend, the lasso and what was selected.
 
 import { button, type Child, h, s, select } from "../dom";
-import { count } from "../format";
+import { count, percent } from "../format";
 import { onTheme, theme } from "../palette";
 import type { Colouring, View } from "../view";
 import { type Coloured, coloured, drawingOrder, rgba } from "./colours";
@@ -207,7 +207,10 @@ function hover(tip: HTMLElement, view: View, cell: number, x: number, y: number)
   if (cell < 0) return;
   const { cells, probability } = view.study.answers;
   const { codes, names } = view.groups;
-  tip.textContent = `${cells[cell]} · ${names[codes[cell] as number]} · ${((probability[cell] as number) * 100).toFixed(0)} %`;
+  const sure = probability[cell] as number;
+  // Of the cell's own label, where it is shown and there is one.
+  const tail = view.labelling === "voted" || Number.isNaN(sure) ? "" : ` · ${percent(sure)}`;
+  tip.textContent = `${cells[cell]} · ${names[codes[cell] as number]}${tail}`;
   tip.style.transform = `translate(${x + 12}px, ${y + 12}px)`;
 }
 

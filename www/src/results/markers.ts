@@ -20,19 +20,21 @@ interface Expected {
 const expected = (id: string | undefined): Expected | undefined => (EXPECTED as Record<string, Expected>)[id ?? ""];
 
 export function markersPanel(view: View): HTMLElement {
-  const content = h("div", { className: "stack", aria: { live: "polite" } });
+  const content = h("div", { className: "stack", tabIndex: -1, aria: { live: "polite" } });
   const again = button("Compare with these labels", () => void fill(), "small quiet");
   again.hidden = true;
   let key = "";
+  // An answer that comes after a later question is not shown.
+  let nAsked = 0;
   const fill = async () => {
+    const mine = ++nAsked;
+    // Not to the top of the page, with the button that goes.
+    if (document.activeElement === again) content.focus({ preventScroll: true });
     again.hidden = true;
     key = keyOf(view);
     content.replaceChildren(h("p", { className: "hint" }, "Reading all genes once, comparing each type with all other cells …"));
-    try {
-      content.replaceChildren(...(await build(view, key)));
-    } catch (error) {
-      content.replaceChildren(h("p", { className: "hint" }, error instanceof Error ? error.message : String(error)));
-    }
+    const parts = await build(view, key).catch((error: unknown) => [h("p", { className: "hint" }, error instanceof Error ? error.message : String(error))]);
+    if (mine === nAsked) content.replaceChildren(...parts);
   };
   // One pass over the file: not with every step of the slider.
   view.on("groups", () => (again.hidden = keyOf(view) === key));

@@ -1,6 +1,7 @@
 // A paragraph for a paper: what was done, with what, and whom to cite.
 
 import { cells, count, percent, threshold as written } from "../format";
+import { sharedOf } from "../found";
 import type { View } from "../view";
 
 /** As CITATION.cff has it. */
@@ -16,7 +17,7 @@ export function methods({ study, threshold, labelling }: View): string {
   const mapped = genes.species === "mouse" ? "mouse genes, mapped to their one-to-one human orthologs" : "human genes";
   const parts = [
     `Cell types of ${cells(answers.cells.length)} were predicted with scdiva ${means.version} (model ${model.name}, ${(means.nParameters / 1e6).toFixed(1)} M parameters, head ${model.head} with ${labels.length} types; SHA-256 of the model ${model.hash.slice(0, 16)}).`,
-    `Values were read from ${report.matrix} (${report.values.text}); ${count(genes.nMatched)} ${mapped}, ${percent(genes.share)}, were known to the model.`,
+    `Values were read from ${report.matrix} (${report.values.text}); ${count(genes.nMatched)} ${mapped} were known to the model, ${percent(genes.share)} of ${sharedOf(genes) === "its" ? "those in the file" : "the model’s"}.`,
   ];
   if (droplets) parts.push(`${count(droplets.nDropped)} of ${count(droplets.nBarcodes)} barcodes with fewer than ${count(droplets.minCounts)} counts were left out as empty droplets.`);
   const kept = answers.tissue === "any" ? "types of all tissues could be named" : "only its types were named";

@@ -1,7 +1,7 @@
 // A part of the results with its title, and a figure with its ways to be saved.
 
 import { button, type Child, h, save } from "../dom";
-import { onTheme, PAPER, type Theme, theme } from "../palette";
+import { onThemeAlways, PAPER, type Theme, theme } from "../palette";
 
 export function panel(id: string, title: string, ...children: Child[]): HTMLElement {
   return h("section", { id, className: "panel", aria: { labelledby: `${id}-title` } }, h("h3", { id: `${id}-title` }, title), ...children);
@@ -16,6 +16,10 @@ export interface Figure {
   draw: (theme: Theme) => SVGSVGElement;
 }
 
+/** How each figure on the page is drawn anew; those that are gone keep nothing in memory. */
+const drawn = new WeakMap<Element, () => void>();
+onThemeAlways(() => document.querySelectorAll(".figure-drawing").forEach((holder) => drawn.get(holder)?.()));
+
 /** Shows a figure with its buttons. It is drawn anew when the page turns dark or light. */
 export function shown(figure: Figure): HTMLElement {
   const holder = h("div", { className: "figure-drawing" });
@@ -26,7 +30,7 @@ export function shown(figure: Figure): HTMLElement {
     holder.replaceChildren(drawing);
   };
   draw();
-  onTheme(() => holder.isConnected && draw());
+  drawn.set(holder, draw);
   return h("figure", { className: "figure" }, h("div", { className: "scroll", tabIndex: 0, aria: { role: "group", label: figure.says } }, holder), saveButtons(figure));
 }
 

@@ -24,17 +24,19 @@ export function takeHomePanel(view: View, map: () => Figure): HTMLElement {
     const made = button(text, () => void run(), className);
     made.id = id;
     const run = async () => {
+      if (made.ariaDisabled === "true") return;
       const { signal } = (saving = new AbortController());
-      made.disabled = true;
+      // Not `disabled`, which would take the focus from it.
+      made.ariaDisabled = "true";
       stop.hidden = work.length === 0;
       said.textContent = "Writing …";
       try {
         await work(signal);
-        said.textContent = "Saved.";
+        said.textContent = made === copy ? "Copied." : "Saved.";
       } catch (error) {
         said.textContent = isCancelled(error) ? "Cancelled." : error instanceof Error ? error.message : String(error);
       } finally {
-        made.disabled = false;
+        made.ariaDisabled = null;
         if (signal === saving.signal) stop.hidden = true;
       }
     };
