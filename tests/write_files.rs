@@ -140,6 +140,8 @@ fn a_file_that_cannot_be_written_is_an_error_that_names_it() {
     let path = folder.path().join("no/a.csv");
     let error = NewFile::create(&path).unwrap_err().to_string();
     assert!(error.starts_with(path.to_str().unwrap()), "{error}");
+    // Not by the name of the file that would have become it.
+    assert!(!error.contains(".part"), "{error}");
     for error in [
         NewFile::create(folder.path()).unwrap_err(),
         NewFile::replace(&path).unwrap_err(),
@@ -165,11 +167,20 @@ fn permissions_and_links_stay() {
         add_in_place(&link).unwrap();
         assert!(link.is_symlink() && !path.is_symlink());
         assert_eq!(mode(&path), bits);
-        NewFile::copy(&path, &other).unwrap().publish().unwrap();
-        assert_eq!(mode(&other), bits);
     }
-    // A new file is as the system makes new files.
+    // A new file is as the system makes new files, and so is a copy: of what may not be written there is one that may.
     std::fs::write(folder.path().join("plain"), "").unwrap();
+    for bits in [0o444, 0o600] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
+        NewFile::copy(&path, &other).unwrap().publish().unwrap();
+        assert_eq!(mode(&other), mode(&folder.path().join("plain")));
+        std::fs::remove_file(&other).unwrap();
+    }
+    // What stands there keeps its own.
+    std::fs::write(&other, "old").unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o640)).unwrap();
+    NewFile::copy(&path, &other).unwrap().publish().unwrap();
+    assert_eq!(mode(&other), 0o640);
     NewFile::create(&new).unwrap().publish().unwrap();
     assert_eq!(mode(&new), mode(&folder.path().join("plain")));
 }

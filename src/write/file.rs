@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 pub struct NewFile {
     to: PathBuf,
     temporary: NamedTempFile,
-    /// Permissions that the file will have; the usual ones of a new file otherwise.
+    /// What must not change until the file has its place.
     copied: Option<Copied>,
 }
 
@@ -22,6 +22,8 @@ pub struct NewFile {
 struct Copied {
     from: PathBuf,
     metadata: Metadata,
+    /// Whether the copy takes the place of what it is of, and with it its owner and permissions.
+    replaces: bool,
 }
 
 impl NewFile {
@@ -33,7 +35,7 @@ impl NewFile {
         Self::beside(to).map_err(|source| failed(to, source))
     }
 
-    /// A copy of a file, with its permissions, that will stand at `to`.
+    /// A copy of a file that will stand at `to`, with the usual permissions of a new file, or those of what stands there.
     ///
     /// # Errors
     /// [`Error::Io`] when `from` cannot be read, or nothing can be written at `to`.
@@ -44,6 +46,7 @@ impl NewFile {
             let mut new = Self::beside(to)?;
             io::copy(source, new.temporary.as_file_mut())?;
             new.copied = Some(Copied {
+                replaces: from.canonicalize()? == new.to,
                 from: from.to_owned(),
                 metadata,
             });
@@ -85,18 +88,20 @@ impl NewFile {
         let Self { to, temporary, copied } = self;
         let file = temporary.as_file();
         file.sync_all()?;
+        if let Some(Copied { from, metadata, .. }) = &copied {
+            let now = from.metadata()?;
+            if now.len() != metadata.len() || now.modified().ok() != metadata.modified().ok() {
+                return Err(io::Error::other(
+                    "the file was changed by another program while it was read; run again",
+                ));
+            }
+        }
         match &copied {
-            Some(Copied { from, metadata }) => {
-                let now = from.metadata()?;
-                if now.len() != metadata.len() || now.modified().ok() != metadata.modified().ok() {
-                    return Err(io::Error::other(
-                        "the file was changed by another program while it was read; run again",
-                    ));
-                }
+            Some(Copied { metadata, replaces, .. }) if *replaces => {
                 keep_owner(file, metadata);
                 file.set_permissions(metadata.permissions())?;
             }
-            None => usual_permissions(file, &to)?,
+            _ => usual_permissions(file, &to)?,
         }
         temporary.persist(&to).map_err(|error| error.error)?;
         sync_folder(&to)
@@ -113,7 +118,8 @@ impl NewFile {
         let temporary = tempfile::Builder::new()
             .prefix(&format!(".{name}."))
             .suffix(".part")
-            .tempfile_in(folder(&to))?;
+            .tempfile_in(folder(&to))
+            .map_err(without_path)?;
         Ok(Self {
             to,
             temporary,
@@ -126,6 +132,14 @@ fn folder(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
+}
+
+/// What the system said. The name of a temporary file, which stands behind that, is none that the user knows.
+fn without_path(error: io::Error) -> io::Error {
+    match error.to_string().split_once(" at path ") {
+        Some((said, _)) => io::Error::new(error.kind(), said),
+        None => error,
+    }
 }
 
 /// The owner and group stay where the system allows it; where it does not, the file belongs to who writes it, as after any saving.
@@ -151,7 +165,8 @@ fn usual_permissions(file: &File, to: &Path) -> io::Result<()> {
             // The only safe way to learn the umask is to make a file.
             let probe = tempfile::Builder::new()
                 .permissions(std::fs::Permissions::from_mode(0o666))
-                .tempfile_in(folder(to))?;
+                .tempfile_in(folder(to))
+                .map_err(without_path)?;
             probe.as_file().metadata()?.permissions()
         }
     };
