@@ -14,7 +14,7 @@ use safetensors::{Dtype, SafeTensors};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::command::{Place, SEED, fixture, run, sizes};
+use support::command::{Place, Ran, SEED, fixture, run, sizes};
 
 const TABLE: &str = "cell,label,probability,second_label,second_probability";
 
@@ -532,6 +532,74 @@ fn outputs_are_refused_before_anything_is_computed() {
     fs::remove_file(other).unwrap();
     assert_eq!(fs::read_to_string(&input).unwrap(), "c,GENE0,GENE1\na,1,2\n");
     assert_eq!(place.results(), ["in.csv"]);
+}
+
+/// Not the matrix alone: a result takes the place of nothing that the run was given.
+#[test]
+fn what_a_run_reads_is_never_its_output() {
+    let place = Place::new();
+    let at = |name: &str| place.text(name);
+    for (fixture_name, name) in [("columns.h5ad", "ref.h5ad"), ("csr_f32_gzip.h5ad", "in.h5ad")] {
+        fs::copy(fixture(fixture_name), at(name)).unwrap();
+    }
+    let mtx = "%%MatrixMarket matrix coordinate integer general\n20 2 2\n1 1 3\n2 2 4\n";
+    let genes: String = (0..20).map(|gene| format!("ENSG{gene:011}\tGENE{gene}\n")).collect();
+    fs::create_dir_all(at("t1/filtered")).unwrap();
+    for folder in ["t1", "t1/filtered"] {
+        fs::write(at(&format!("{folder}/genes.tsv")), &genes).unwrap();
+        fs::write(at(&format!("{folder}/barcodes.tsv")), "a\nb\n").unwrap();
+    }
+    fs::write(at("t1/matrix.mtx"), mtx).unwrap();
+    let text = "c,GENE0,GENE1\na,1,2\n";
+    fs::create_dir(at("t2")).unwrap();
+    fs::write(at("t2/in.csv"), text).unwrap();
+    fs::copy(at("heads/types.safetensors"), at("own.safetensors")).unwrap();
+    place
+        .run(&["embed", &at("t2"), "-o", &at("part"), "--shard", "1/1"])
+        .assert_code(0);
+
+    let cases: [(&[&str], &str); 15] = [
+        (
+            &["annotate", "in.h5ad", "--reference", "ref.h5ad", "--label-key", "group"],
+            "ref.h5ad",
+        ),
+        (&["annotate", "in.h5ad"], "vocab.tsv"),
+        (&["annotate", "in.h5ad", "t2/in.csv", "--together"], "vocab.tsv"),
+        (&["annotate", "in.h5ad", "--shard", "1/1"], "heads/types.safetensors"),
+        (
+            &["annotate", "in.h5ad", "--head", "own.safetensors", "--shard", "1/1"],
+            "own.safetensors",
+        ),
+        (&["embed", "in.h5ad", "--shard", "1/1"], "model.safetensors"),
+        (&["forward", "--input", "own.safetensors"], "model.safetensors"),
+        (&["merge", "part"], "vocab.tsv"),
+        (&["merge", "part", "--input", "t1"], "t1/genes.tsv"),
+        (&["annotate", "t1"], "t1/barcodes.tsv"),
+        (&["annotate", "t1"], "t1/filtered/genes.tsv"),
+        (&["annotate", "t1/matrix.mtx"], "t1/genes.tsv"),
+        (&["annotate", "t1", "--shard", "1/1"], "t1/matrix.mtx"),
+        (&["embed", "t2"], "t2/in.csv"),
+        (&["annotate", "t2"], "t2/in.csv"),
+    ];
+    for (arguments, output) in cases {
+        let mut command = place.command(&[arguments, &["-o", output]].concat());
+        let before = fs::read(at(output)).unwrap();
+        let ran = Ran::of(command.current_dir(place.path("")));
+        ran.assert_error(&["output: ", output, " is the input; wanted another file"]);
+        assert!(!ran.stderr.contains("device: "), "{arguments:?}");
+        assert!(fs::read(at(output)).unwrap() == before, "{arguments:?}");
+    }
+    let new = at("new.safetensors");
+    let learn = ["--reference", &at("ref.h5ad"), "--label-key", "group", "--save-head", &new];
+    place
+        .run(&[&["annotate", &at("in.h5ad"), "--shard", "1/1", "-o", &new], &learn[..]].concat())
+        .assert_error(&["new.safetensors is where --save-head goes; wanted another file"]);
+    // What is beside a matrix and no part of it is replaced as anywhere.
+    for _ in 0..2 {
+        place
+            .run(&["annotate", &at("t1/matrix.mtx"), "-o", &at("t1/out.csv")])
+            .assert_code(0);
+    }
 }
 
 /// A link stays a link, and a device is written to, not replaced.

@@ -278,6 +278,39 @@ fn a_run_on_a_reference_goes_on_with_the_same_one_only() {
     assert!(fs::read(&output).unwrap() == whole);
 }
 
+/// The head is saved before the run begins, which may be what was ended.
+#[test]
+fn a_run_that_saved_its_head_goes_on_by_the_same_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (output, file) = (path("out.scdiva"), path("own.safetensors"));
+    for place in ["mine", &file] {
+        let learn = [
+            "annotate",
+            DEMO,
+            "--reference",
+            DEMO,
+            "--label-key",
+            "simulated_from",
+            "--save-head",
+            place,
+        ];
+        let run = |cells: &str, more: &[&str]| {
+            let output = ["--reference-cells", cells, "--shard", "1/1", "-o", &output];
+            with_heads(folder.path(), &[&learn[..], &output, more].concat())
+        };
+        run("10", &["--resume"]).assert_code(0);
+        let whole = fs::read(&output).unwrap();
+        fs::write(path("out.scdiva.partial"), &whole[..whole.len() - 9]).unwrap();
+        run("9", &["--resume"]).assert_error(&["head: there is one already, and not of this reference", "--replace"]);
+        let ran = run("10", &["--resume"]);
+        assert!(ran.assert_code(0).stderr.contains(": saved already\n"), "{}", ran.stderr);
+        assert!(fs::read(&output).unwrap() == whole);
+        run("10", &[]).assert_error(&["there is one already; `--replace` replaces it"]);
+        fs::remove_file(&output).unwrap();
+    }
+}
+
 /// The true types of the demo, and the answers.
 #[test]
 fn a_head_of_a_reference_tells_its_types_and_gives_ids_that_the_model_knows() {

@@ -533,6 +533,105 @@ fn whatever_differs_between_two_runs_is_named_with_both_values() {
     }
 }
 
+/// A run that was killed before its first answer leaves nothing that anyone would want to go on with, whatever it was of.
+#[test]
+fn a_journal_without_an_answer_is_begun_anew() {
+    let (place, input) = place(600);
+    let [part, output] = ["part", "out.csv"].map(|name| place.text(name));
+    place.run(&["annotate", &input, "-o", &part, "--shard", "1/1"]).assert_code(0);
+    let journal = read(&place, "part");
+    let header = usize::try_from(u32::from_le_bytes(journal[13..17].try_into().unwrap())).unwrap() + 13 + 8;
+    for length in [header / 2, header] {
+        for arguments in [
+            &["--min-probability", "0.5"][..],
+            &["--min-probability", "0.5", "--resume"],
+            &[],
+        ] {
+            fs::write(place.path("out.csv.partial"), &journal[..length]).unwrap();
+            let ran = place.run(&[&["annotate", &input, "-o", &output], arguments].concat());
+            ran.assert_code(0);
+            assert_eq!(String::from_utf8(read(&place, "out.csv")).unwrap().lines().count(), 601);
+            assert!(!place.path("out.csv.partial").exists());
+        }
+    }
+    // One answer is one that may be wanted, and is found before the device is opened.
+    fs::write(place.path("out.csv.partial"), &journal[..journal.len() - 5]).unwrap();
+    let ran = place.run(&["annotate", &input, "-o", &output]);
+    ran.assert_error(&["out.csv.partial: journal: an earlier run ended after 512 of 600 cells"]);
+    assert!(!ran.stderr.contains("device: "), "{}", ran.stderr);
+    let ran = place.run(&["annotate", &place.text("nowhere.csv"), "-o", &part]);
+    ran.assert_error(&["nowhere.csv"]);
+    assert!(!ran.stderr.contains("device: "), "{}", ran.stderr);
+}
+
+/// Two inputs of one name have one result in one folder, if they are not annotated together.
+#[test]
+fn what_is_replaced_is_said_and_a_finished_part_of_something_else_is_not() {
+    let (place, input) = place(600);
+    let said = "replaced\n";
+    for folder in ["s1", "s2"] {
+        fs::create_dir(place.path(folder)).unwrap();
+        fs::copy(&input, place.path(&format!("{folder}/f.csv"))).unwrap();
+    }
+    let results = place.text("res/");
+    for (sample, expected) in [("s1/f.csv", false), ("s2/f.csv", true)] {
+        for more in [&[][..], &["--format", "h5ad", "--no-umap"]] {
+            let ran = place.run(&[&["annotate", &place.text(sample), "-o", &results], more].concat());
+            ran.assert_code(0);
+            assert_eq!(ran.stderr.contains(said), expected, "{}", ran.stderr);
+        }
+    }
+    for expected in [false, true] {
+        let ran = place.run(&["embed", &input, "-o", &place.text("e.npy")]);
+        assert_eq!(ran.assert_code(0).stderr.contains("e.npy: replaced\n"), expected);
+    }
+    // What is added to a file in place is no other file.
+    let ran = place.run(&["annotate", &place.text("res/f.h5ad"), "--in-place", "--replace", "--no-umap"]);
+    assert!(!ran.assert_code(0).stderr.contains(said), "{}", ran.stderr);
+
+    let part = place.text("part");
+    let shard = |shard: &str, more: &[&str]| place.run(&[&["annotate", &input, "-o", &part, "--shard", shard], more].concat());
+    shard("2/3", &[]).assert_code(0);
+    let finished = read(&place, "part");
+    shard("1/3", &[]).assert_error(&[
+        "part: cells: a finished part of cells 256 to 512; cells 0 to 256",
+        "another name",
+    ]);
+    shard("2/3", &["--min-probability", "0.5"]).assert_error(&["part: min_probability", "another run", "another name"]);
+    assert!(read(&place, "part") == finished && !place.path("part.partial").exists());
+    let ran = shard("2/3", &[]);
+    assert!(ran.assert_code(0).stderr.contains("part: replaced\n"), "{}", ran.stderr);
+    assert!(read(&place, "part") == finished);
+}
+
+/// Limits of the system are said with what the user can do about them, and by names that the user knows.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_the_system_comes_with_advice() {
+    let (place, input) = place(300);
+    let limited = |limit: &str, arguments: &[&str]| {
+        let plain = place.command(arguments);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("trap '' XFSZ; ulimit {limit}; exec \"$@\""), "sh"]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        Ran::of(command.env("TMPDIR", place.path("")))
+    };
+    let folder = place.text("");
+    limited("-f 0", &["annotate", &input]).assert_error(&[
+        &folder,
+        "the temporary folder",
+        "TMPDIR",
+        "`-o FILE`",
+        "File too large",
+    ]);
+
+    let part = place.text("part");
+    place.run(&["embed", &input, "-o", &part, "--shard", "1/1"]).assert_code(0);
+    let parts = vec![part.as_str(); 40];
+    limited("-n 30", &[&["merge"], &parts[..], &["-o", &place.text("out.npy")]].concat())
+        .assert_error(&["part: Too many open files", "raise `ulimit -n`"]);
+}
+
 #[test]
 fn parts_of_a_small_matrix_may_be_empty_and_shards_are_checked() {
     let (place, input) = place(10);

@@ -8,7 +8,7 @@ use super::inputs::{names, results_in};
 use super::interrupt;
 use super::output::{OutputPath, STDOUT, is_folder};
 use super::results::{Format, ResultArgs, Target};
-use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
+use super::run::{JournalFile, Plan, RunArgs, expect_unchanged};
 use super::session::{DeviceArgs, Session, io_error, show};
 use super::{Outcome, say_error};
 use clap::Args;
@@ -109,12 +109,22 @@ impl Job<'_> {
 impl Annotate {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         check_min_probability(self.min_probability)?;
-        let jobs = self.jobs()?;
+        let jobs = self.jobs(&session.model_paths())?;
         let model = session.model_files()?;
         let save = self.save_head.as_deref();
         let place = save
-            .map(|what| HeadPlace::new(&model, what, self.results.replace))
+            .map(|what| HeadPlace::new(&model, what, self.results.replace, self.run.resume))
             .transpose()?;
+        if let Some(place) = &place {
+            for output in jobs.iter().filter_map(|job| job.output.as_ref()) {
+                place.expect_not(output)?;
+            }
+        }
+        // Of several, one that is not there does not take the others with it.
+        if let [job] = jobs.as_slice() {
+            job.files()?;
+            JournalFile::expect_free(job.output.as_ref(), self.run.resume)?;
+        }
         let mut scdiva = session.open(&self.device).await?;
         if scdiva.vocabulary().is_none() {
             model.require("vocab.tsv")?;
@@ -152,9 +162,17 @@ impl Annotate {
         Ok(outcome)
     }
 
-    /// All that can be wrong with where results go is found here, before anything long begins.
-    fn jobs(&self) -> Result<Vec<Job<'_>>> {
+    /// All that can be wrong with where results go is found here, before anything long begins. `model`: what the model is read from.
+    fn jobs(&self, model: &[PathBuf]) -> Result<Vec<Job<'_>>> {
         let inputs: Vec<&Path> = self.inputs.iter().map(PathBuf::as_path).collect();
+        let head = self.head.as_deref().filter(|head| heads::is_file(head)).map(Path::new);
+        let others = self.reference.as_deref().into_iter().chain(head);
+        let read: Vec<&Path> = inputs
+            .iter()
+            .copied()
+            .chain(others)
+            .chain(model.iter().map(PathBuf::as_path))
+            .collect();
         let output = self.output.as_deref().filter(|output| *output != Path::new(STDOUT));
         if self.run.shard.is_some() {
             self.results.expect_none(
@@ -164,7 +182,7 @@ impl Annotate {
         }
         let one = || -> Result<Vec<Job<'_>>> {
             let format = self.format_of(output)?;
-            let output = output.map(|path| OutputPath::check(path, &inputs)).transpose()?;
+            let output = output.map(|path| OutputPath::check(path, &read)).transpose()?;
             self.results.check(format, output.as_ref(), &self.run)?;
             Ok(vec![Job {
                 inputs: &self.inputs,
@@ -226,7 +244,7 @@ impl Annotate {
                 let format = self.format.unwrap_or(Format::Csv);
                 let results = results_in(folder, &self.inputs, format)?;
                 let jobs = self.inputs.chunks(1).zip(results).map(|(own, result)| {
-                    let output = OutputPath::check(&result, &inputs)?;
+                    let output = OutputPath::check(&result, &read)?;
                     self.results.check(format, Some(&output), &self.run)?;
                     Ok(Job {
                         inputs: own,
@@ -299,7 +317,7 @@ impl Annotate {
             tissue,
             keep_embedding: self.run.shard.is_some() || self.results.need_embedding(job.format),
         };
-        let journal = plan.compute(scdiva, Place::of(job.output.as_ref()), &self.run).await?;
+        let journal = plan.compute(scdiva, job.output.as_ref(), &self.run).await?;
         if let (Some(shard), Some(output)) = (self.run.shard, &job.output) {
             let header = journal.journal.header();
             expect_unchanged(&job.files()?, header)?;

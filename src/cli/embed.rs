@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::input::Input;
 use super::output::OutputPath;
-use super::run::{JournalFile, Place, Plan, RunArgs, expect_unchanged};
+use super::run::{JournalFile, Plan, RunArgs, expect_unchanged};
 use super::session::{DeviceArgs, Session, io_error};
 use clap::Args;
 use scdiva::read::{self, Files};
@@ -101,7 +101,9 @@ impl Embed {
             }
             None => EmbeddingFormat::of(&self.output)?,
         };
-        let output = OutputPath::check(&self.output, &[&self.input])?;
+        let model = session.model_paths();
+        let read: Vec<&Path> = model.iter().chain([&self.input]).map(PathBuf::as_path).collect();
+        let output = OutputPath::check(&self.output, &read)?;
         let mut scdiva = session.open(&self.device).await?;
         let files = Files::from_path(&self.input)?;
         let matrix = read::open(&files, &self.how.open_options(), scdiva.vocabulary())?;
@@ -117,7 +119,7 @@ impl Embed {
             tissue: TissueDecision::default(),
             keep_embedding: true,
         };
-        let journal = plan.compute(&mut scdiva, Place::of(Some(&output)), &self.run).await?;
+        let journal = plan.compute(&mut scdiva, Some(&output), &self.run).await?;
         expect_unchanged(&Files::from_path(&self.input)?, journal.journal.header())?;
         if let Some(shard) = self.run.shard {
             let cells = journal.journal.header().cells.clone();

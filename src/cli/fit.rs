@@ -47,7 +47,7 @@ pub(super) struct Reference<'a> {
 
 impl Fit {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
-        let place = HeadPlace::new(&session.model_files()?, &self.save_head, self.replace)?;
+        let place = HeadPlace::new(&session.model_files()?, &self.save_head, self.replace, false)?;
         let mut scdiva = session.open(&self.device).await?;
         let reference = Reference {
             path: &self.reference,

@@ -15,7 +15,7 @@ use scdiva::read::FileSource;
 use scdiva::write::safetensors::SafetensorsWriter;
 use scdiva::{Error, Result};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// About as many output numbers as are in memory at a time: 256 MiB.
@@ -49,7 +49,9 @@ struct Batch {
 impl Forward {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
         let file = TensorFile::open(&self.input.display().to_string(), Arc::new(FileSource::open(&self.input)?))?;
-        let output = OutputFile::create(&self.output, &[&self.input])?;
+        let model = session.model_paths();
+        let read: Vec<&Path> = model.iter().chain([&self.input]).map(PathBuf::as_path).collect();
+        let output = OutputFile::create(&self.output, &read)?;
         let mut scdiva = session.open(&self.device).await?;
         let config = scdiva.config().clone();
         let batch = Batch::read(&file, &config)?;

@@ -115,6 +115,7 @@ impl ResultArgs {
     }
 
     /// The `.h5ad` of a complete run, whose name is that of `original` when that is to be replaced. `look_again`: of [`super::results::Target`].
+    /// Gives whether it was.
     pub(super) fn write_h5ad(
         &self,
         results: &mut Results<File>,
@@ -122,14 +123,15 @@ impl ResultArgs {
         output: &Path,
         original: Original<'_>,
         look_again: &dyn Fn() -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let (name, additions) = (output.display().to_string(), self.additions(whole));
+        let mut in_place = false;
         let (new, writer) = match original {
             Original::H5ad(input) => {
-                let is_same = fs::canonicalize(input)
+                in_place = fs::canonicalize(input)
                     .ok()
                     .is_some_and(|input| fs::canonicalize(output).ok() == Some(input));
-                let new = if is_same {
+                let new = if in_place {
                     NewFile::replace(input)?
                 } else {
                     NewFile::copy(input, output)?
@@ -163,7 +165,8 @@ impl ResultArgs {
         };
         let parameters = h5ad_parameters(results.min_probability(), self.min_share, votes_of, whole.umap);
         results.write_h5ad(&name, writer, parameters)?;
-        new.publish()
+        new.publish()?;
+        Ok(in_place)
     }
 }
 

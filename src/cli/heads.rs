@@ -1,5 +1,6 @@
 //! Heads of the user's own: files, or names in the user's folder of heads, where each model has a folder by its hash.
 
+use super::output::OutputPath;
 use super::session::io_error;
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use scdiva::model::{Head, TensorFile};
@@ -27,17 +28,19 @@ pub(super) struct HeadPlace {
     pub(super) name: String,
     path: PathBuf,
     is_saved: bool,
+    /// Whether the head that is there must be the one that is written: a run that goes on has saved it already.
+    must_be_same: bool,
 }
 
 impl HeadPlace {
     /// What `--save-head` means: a file, when it looks like one, else a name in the folder of the model's heads. To be asked before anything
-    /// long begins.
+    /// long begins. With `resume` the head that is there may be the one that will be written.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a name that cannot be one or is of a head of the model; [`Error::File`] when there is one and `replace` is
-    /// not set, or something else; [`Error::Io`].
-    pub(super) fn new(model: &ModelFiles, what: &str, replace: bool) -> Result<Self> {
-        let place = if is_file(what) {
+    /// [`Error::Argument`] for a name that cannot be one or is of a head of the model; [`Error::File`] when there is one and neither
+    /// `replace` nor `resume` is set, or something else; [`Error::Io`].
+    pub(super) fn new(model: &ModelFiles, what: &str, replace: bool, resume: bool) -> Result<Self> {
+        let mut place = if is_file(what) {
             let path = PathBuf::from(what);
             if path.extension().is_none_or(|ending| ending != ENDING) {
                 return Err(wrong(
@@ -49,6 +52,7 @@ impl HeadPlace {
                 name: stem(&path),
                 path,
                 is_saved: false,
+                must_be_same: false,
             }
         } else {
             let is_plain = |c: char| c.is_alphanumeric() || "-_.+".contains(c);
@@ -66,14 +70,16 @@ impl HeadPlace {
                 name: what.to_owned(),
                 path: path_of(model, what)?,
                 is_saved: true,
+                must_be_same: false,
             }
         };
-        if place.path.exists() && !replace {
+        if place.path.exists() && !replace && !resume {
             let problem = "there is one already; `--replace` replaces it";
             return Err(Error::file(place.path.display(), "head", problem));
         }
         if place.path.exists() {
             expect_head(&place.path)?;
+            place.must_be_same = !replace;
         }
         if place.is_saved
             && let Some(folder) = place.path.parent()
@@ -85,11 +91,35 @@ impl HeadPlace {
         Ok(place)
     }
 
+    /// Refuses a result that would stand where the head does.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub(super) fn expect_not(&self, output: &OutputPath) -> Result<()> {
+        let place = |path: &Path| {
+            let there = path.canonicalize().or_else(|_| std::path::absolute(path));
+            there.unwrap_or_else(|_| path.to_owned())
+        };
+        if output.target().is_none_or(|target| place(target) != place(&self.path)) {
+            return Ok(());
+        }
+        let problem = format!("{} is where --save-head goes; wanted another file", output.name());
+        Err(wrong("output", problem))
+    }
+
     /// Writes the file, in one step, and says so.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::File`] when another head is there and is not to be replaced; [`Error::Io`].
     pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        if self.must_be_same {
+            if fs::read(&self.path).map_err(io_error(&self.path))? == bytes {
+                say!("{}: saved already", self.path.display());
+                return Ok(());
+            }
+            let problem = "there is one already, and not of this reference; `--replace` replaces it";
+            return Err(Error::file(self.path.display(), "head", problem));
+        }
         let mut file = NewFile::create(&self.path)?;
         file.write_all(bytes).map_err(io_error(&self.path))?;
         file.publish()?;
@@ -162,7 +192,7 @@ pub(super) fn saved(model: &ModelFiles) -> Result<Vec<String>> {
 }
 
 /// Whether this is the name of a file rather than of a head.
-fn is_file(what: &str) -> bool {
+pub(super) fn is_file(what: &str) -> bool {
     what.contains(std::path::is_separator) || Path::new(what).extension().is_some_and(|ending| ending == ENDING)
 }
 

@@ -15,7 +15,8 @@ use scdiva::run::{Journal, Parts, Results, RunHeader};
 use scdiva::tasks::OnCpu;
 use scdiva::{Error, Result};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Instant;
 
 #[derive(Debug, Args)]
@@ -45,13 +46,30 @@ fn expect_matrix(files: &Files, header: &RunHeader) -> Result<()> {
     Err(Error::file(files.name(), "content", problem))
 }
 
+/// What to do when more parts are open than a process may have open.
+fn with_limit(error: io::Error) -> io::Error {
+    // EMFILE, which has no kind.
+    if cfg!(unix) && error.raw_os_error() == Some(24) {
+        return io::Error::new(
+            error.kind(),
+            format!("{error}; all parts are open at once: raise `ulimit -n`"),
+        );
+    }
+    error
+}
+
 impl Merge {
     pub(super) async fn run(self, session: &Session) -> Result<Outcome> {
-        let inputs: Vec<&Path> = self.parts.iter().chain(&self.input).map(PathBuf::as_path).collect();
-        let output = OutputPath::check(&self.output, &inputs)?;
+        let model = session.model_paths();
+        let read = self.parts.iter().chain(&self.input).chain(&model);
+        let output = OutputPath::check(&self.output, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
         let start = Instant::now();
         let journals = self.parts.iter().map(|part| {
-            let file = File::options().read(true).write(false).open(part).map_err(io_error(part))?;
+            let file = File::options()
+                .read(true)
+                .write(false)
+                .open(part)
+                .map_err(|source| io_error(part)(with_limit(source)))?;
             Journal::open(&part.display().to_string(), file)
         });
         let mut results = Results::new(Parts::join(journals.collect::<Result<_>>()?)?);

@@ -16,6 +16,8 @@ pub(super) struct OutputPath {
     path: PathBuf,
     /// What is replaced; `None` for devices and pipes, which are written to.
     target: Option<PathBuf>,
+    /// Whether there was a file before.
+    was_there: bool,
 }
 
 impl OutputPath {
@@ -45,17 +47,18 @@ impl OutputPath {
         }
         let path = path.to_owned();
         if there.as_ref().is_some_and(|there| !there.is_file()) {
-            return Ok(Self { path, target: None });
+            return Ok(Self {
+                path,
+                target: None,
+                was_there: false,
+            });
         }
         // A link stays a link: what it points to is replaced.
         let target = match &there {
             Some(_) => fs::canonicalize(&path).map_err(&failed)?,
             None => path.clone(),
         };
-        if inputs
-            .iter()
-            .any(|input| fs::canonicalize(input).is_ok_and(|input| input == target))
-        {
+        if there.is_some() && inputs.iter().any(|input| is_read_for(input, &target)) {
             return Err(Error::Argument {
                 operation: "write",
                 argument: "output",
@@ -63,14 +66,18 @@ impl OutputPath {
             });
         }
         // All that is in a store is the input, so that a result, or what is not complete of it, would change it.
-        let is_store = |input: &Path| [".zgroup", "zarr.json"].iter().any(|name| input.join(name).is_file());
+        let is_store = |folder: &Path| [".zgroup", "zarr.json"].iter().any(|name| folder.join(name).is_file());
         let folder = std::path::absolute(&target)
             .ok()
             .and_then(|target| target.parent()?.canonicalize().ok());
         let is_inside = |input: &Path| {
             fs::canonicalize(input).is_ok_and(|input| folder.as_ref().is_some_and(|folder| folder.starts_with(input)))
         };
-        if let Some(input) = inputs.iter().find(|input| is_store(input) && is_inside(input)) {
+        let is_in_store = |input: &Path| {
+            let mut stores = folders(input).into_iter().filter(|folder| is_store(folder));
+            stores.any(|store| is_inside(&store))
+        };
+        if let Some(input) = inputs.iter().find(|input| is_in_store(input)) {
             return Err(Error::Argument {
                 operation: "write",
                 argument: "output",
@@ -84,6 +91,7 @@ impl OutputPath {
         if target.file_name().is_none() {
             return Err(failed(io::ErrorKind::InvalidFilename.into()));
         }
+        let was_there = there.is_some();
         // A file that may not be written must not be replaced either, although its folder would allow it; to root all may be written.
         if there.is_some_and(|there| there.permissions().readonly()) {
             return Err(failed(io::Error::new(
@@ -99,6 +107,7 @@ impl OutputPath {
         Ok(Self {
             path,
             target: Some(target),
+            was_there,
         })
     }
 
@@ -110,6 +119,13 @@ impl OutputPath {
     /// What is replaced; `None` for a device.
     pub(super) fn target(&self) -> Option<&Path> {
         self.target.as_deref()
+    }
+
+    /// Says that the result took the place of a file, which may have been the result of another input.
+    pub(super) fn say_if_replaced(&self) {
+        if self.was_there {
+            say!("{}: replaced", self.path.display());
+        }
     }
 
     /// A file beside this one for what is not complete yet; `None` beside a device.
@@ -134,10 +150,67 @@ impl OutputPath {
         };
         Ok(OutputFile {
             out: BufWriter::new(file),
-            path: self.path.clone(),
+            place: self.clone(),
             new,
         })
     }
+}
+
+/// Names, in whatever case and with or without `.gz`, of what a 10x matrix is read from.
+const PARTS_OF_10X: [&str; 6] = [
+    ".mtx",
+    "features.tsv",
+    "genes.tsv",
+    ".genes.txt",
+    "barcodes.tsv",
+    ".barcodes.txt",
+];
+/// Other matrices that are found in a folder, and texts, which are one only where there is no `.mtx`.
+const MATRICES: [&str; 3] = [".h5ad", ".h5", ".loom"];
+const TEXTS: [&str; 3] = [".csv", ".tsv", ".txt"];
+
+/// Whether the file at `target`, which leads through no link, is read when `input` is: itself, the file of a folder, or one beside a `.mtx`.
+fn is_read_for(input: &Path, target: &Path) -> bool {
+    let is_target = |path: &Path| fs::canonicalize(path).is_ok_and(|path| path == target);
+    let is_called = |path: &Path, endings: &[&str]| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        endings.iter().any(|ending| plain.ends_with(ending))
+    };
+    if is_target(input) {
+        return true;
+    }
+    let beside = if input.is_dir() {
+        folders(input)
+    } else if is_called(input, &[".mtx"]) {
+        input.parent().map(Path::to_owned).into_iter().collect()
+    } else {
+        return false;
+    };
+    let files: Vec<PathBuf> = beside.iter().flat_map(|folder| entries(folder)).collect();
+    let has_10x = files.iter().any(|file| is_called(file, &[".mtx"]));
+    let is_read = |file: &Path| {
+        is_called(file, &PARTS_OF_10X)
+            || (input.is_dir() && (is_called(file, &MATRICES) || (!has_10x && is_called(file, &TEXTS))))
+    };
+    files.iter().any(|file| is_read(file) && is_target(file))
+}
+
+/// A folder and the folders in it, which are all that an input is looked for in.
+fn folders(input: &Path) -> Vec<PathBuf> {
+    let inner = entries(input).into_iter().filter(|entry| entry.is_dir());
+    std::iter::once(input.to_owned()).chain(inner).collect()
+}
+
+/// What is in a folder; of what is none, or cannot be read, nothing, which is said when it is opened.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
 /// Whether a path says that it is a folder, whatever stands there.
@@ -149,7 +222,7 @@ pub(super) fn is_folder(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct OutputFile {
     out: BufWriter<File>,
-    path: PathBuf,
+    place: OutputPath,
     /// `None` for a device.
     new: Option<NewFile>,
 }
@@ -168,8 +241,10 @@ impl OutputFile {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn finish(mut self) -> Result<()> {
-        self.out.flush().map_err(super::session::io_error(&self.path))?;
-        self.new.map_or(Ok(()), NewFile::publish)
+        self.out.flush().map_err(super::session::io_error(&self.place.path))?;
+        self.new.map_or(Ok(()), NewFile::publish)?;
+        self.place.say_if_replaced();
+        Ok(())
     }
 }
 

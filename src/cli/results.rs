@@ -228,7 +228,13 @@ impl ResultArgs {
         };
         if format == Format::H5ad {
             return match (output.target(), original) {
-                (Some(target), Some(original)) => self.write_h5ad(results, whole, target, original, look_again),
+                (Some(target), Some(original)) => {
+                    let in_place = self.write_h5ad(results, whole, target, original, look_again)?;
+                    if !in_place {
+                        output.say_if_replaced();
+                    }
+                    Ok(())
+                }
                 _ => Err(Error::Argument {
                     operation: "write",
                     argument: "output",

@@ -50,7 +50,7 @@ impl RunArgs {
 
 /// Where a journal is.
 #[derive(Debug)]
-pub(super) enum Place {
+enum Place {
     /// Beside the result.
     Beside(PathBuf),
     /// In a file without a name, for results that go to stdout or a device.
@@ -58,7 +58,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    pub(super) fn of(output: Option<&OutputPath>) -> Self {
+    fn of(output: Option<&OutputPath>) -> Self {
         match output.and_then(|output| output.beside(PARTIAL)) {
             Some(path) => Self::Beside(path),
             None => Self::Nowhere,
@@ -78,10 +78,16 @@ impl JournalFile {
     ///
     /// # Errors
     /// [`Error::File`] when there is one and `resume` is not set, or it is another run's; [`Error::Io`] when another process writes it.
-    pub(super) fn open(place: Place, header: RunHeader, resume: bool) -> Result<Self> {
+    fn open(place: Place, header: RunHeader, resume: bool) -> Result<Self> {
         let Place::Beside(path) = place else {
-            let file = tempfile::tempfile().map_err(io_error(&std::env::temp_dir()))?;
-            let journal = Journal::create("run", file, header)?;
+            // It has no name of its own, so what goes wrong with it is said of the place.
+            let folder = std::env::temp_dir();
+            let name = format!(
+                "{}: the temporary folder, where answers are kept until they are written out; TMPDIR names another, or give `-o FILE`",
+                folder.display()
+            );
+            let file = tempfile::tempfile().map_err(io_error(Path::new(&name)))?;
+            let journal = Journal::create(&name, file, header)?;
             return Ok(Self { journal, path: None });
         };
         let name = path.display().to_string();
@@ -97,31 +103,33 @@ impl JournalFile {
             .truncate(false)
             .open(&path)
             .map_err(&failed)?;
-        match file.try_lock() {
+        let is_locked = match file.try_lock() {
+            Ok(()) => true,
             // Some file systems know no locks.
-            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::Error(_)) => false,
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::file(name, "journal", "another process is writing it"));
+                return Err(locked(&name));
             }
-        }
-        let is_empty = file.metadata().map_err(&failed)?.len() == 0;
-        if is_empty || (resume && Journal::is_stub(&mut file).map_err(&failed)?) {
+        };
+        let begin = |file: File| {
             file.set_len(0).map_err(&failed)?;
-            let journal = Journal::create(&name, file, header)?;
-            return Ok(Self {
+            let journal = Journal::create(&name, file, header.clone())?;
+            Ok(Self {
                 journal,
-                path: Some(path),
-            });
+                path: Some(path.clone()),
+            })
+        };
+        let is_empty = file.metadata().map_err(&failed)?.len() == 0;
+        // Of a run that was killed before its first answer there is nothing to lose, and where it holds no lock it has ended.
+        if is_empty || ((resume || is_locked) && Journal::is_stub(&mut file).map_err(&failed)?) {
+            return begin(file);
         }
         let there = Journal::open(&name, file)?;
+        if is_locked && there.n_blocks() == 0 && !there.was_torn() && !there.is_complete() {
+            return begin(there.into_file());
+        }
         if !resume {
-            let (cells, done) = (&there.header().cells, there.next_cell());
-            let problem = format!(
-                "an earlier run ended after {} of {} cells; `--resume` goes on with it, or remove this file",
-                done - cells.start,
-                cells.len()
-            );
-            return Err(Error::file(name, "journal", problem));
+            return Err(unfinished(&there));
         }
         header.expect_same_run(&name, there.header())?;
         if there.header().cells != header.cells {
@@ -139,6 +147,27 @@ impl JournalFile {
             journal: there,
             path: Some(path),
         })
+    }
+
+    /// Looks, before anything long begins, whether answers that nobody asked to go on with stand where the journal will be.
+    ///
+    /// # Errors
+    /// As [`Self::open`] for these; what else may be there it says itself.
+    pub(super) fn expect_free(output: Option<&OutputPath>, resume: bool) -> Result<()> {
+        let Place::Beside(path) = Place::of(output) else {
+            return Ok(());
+        };
+        let Ok(file) = File::open(&path) else {
+            return Ok(());
+        };
+        let name = path.display().to_string();
+        if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return Err(locked(&name));
+        }
+        match Journal::open(&name, file) {
+            Ok(there) if !resume && there.n_blocks() > 0 => Err(unfinished(&there)),
+            _ => Ok(()),
+        }
     }
 
     /// Removes a complete journal whose results are written out; where they are not, it stays, and that is said.
@@ -173,7 +202,9 @@ impl JournalFile {
             (Some(path), Some(target)) => {
                 // What has its name is on the disk.
                 self.journal.file().sync_all().map_err(io_error(path))?;
-                fs::rename(path, target).map_err(io_error(target))
+                fs::rename(path, target).map_err(io_error(target))?;
+                output.say_if_replaced();
+                Ok(())
             }
             _ => {
                 let problem = format!("{} is no file; a part must be one", output.name());
@@ -190,6 +221,47 @@ impl JournalFile {
     pub(super) fn into_parts(self) -> (Journal<File>, Option<PathBuf>) {
         (self.journal, self.path)
     }
+}
+
+fn locked(name: &str) -> Error {
+    Error::file(name, "journal", "another process is writing it")
+}
+
+fn unfinished(there: &Journal<File>) -> Error {
+    let (cells, done) = (&there.header().cells, there.next_cell());
+    let problem = format!(
+        "an earlier run ended after {} of {} cells; `--resume` goes on with it, or remove this file",
+        done - cells.start,
+        cells.len()
+    );
+    Error::file(there.name(), "journal", problem)
+}
+
+/// Refuses to put a part in the place of a finished one that is not this one computed again.
+///
+/// # Errors
+/// [`Error::File`] that says what is there.
+fn expect_no_other_part(path: &Path, header: &RunHeader) -> Result<()> {
+    let name = path.display().to_string();
+    // What is not there, or no part, is replaced as any file.
+    let there = File::open(path).ok().and_then(|file| Journal::open(&name, file).ok());
+    let Some(there) = there.filter(Journal::is_complete) else {
+        return Ok(());
+    };
+    let advice = "; wanted another name, or remove this part";
+    match header.expect_same_run(&name, there.header()) {
+        Err(Error::File { file, place, problem }) => return Err(Error::file(file, place, problem + advice)),
+        same => same?,
+    }
+    let (was, is) = (&there.header().cells, &header.cells);
+    if was == is {
+        return Ok(());
+    }
+    let problem = format!(
+        "a finished part of cells {} to {}; cells {} to {} are to be computed{advice}",
+        was.start, was.end, is.start, is.end
+    );
+    Err(Error::file(name, "cells", problem))
 }
 
 /// Looks whether the input still is what the run read: a row of one file must not get the answer of another.
@@ -255,9 +327,17 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// What [`JournalFile::open`] and [`ScDiVa::answer_blocks`] say.
-    pub(super) async fn compute(&self, scdiva: &mut ScDiVa, place: Place, args: &RunArgs) -> Result<JournalFile> {
+    pub(super) async fn compute(&self, scdiva: &mut ScDiVa, output: Option<&OutputPath>, args: &RunArgs) -> Result<JournalFile> {
         let header = self.header(scdiva, args.shard)?;
-        let mut file = JournalFile::open(place, header, args.resume)?;
+        let mut file = JournalFile::open(Place::of(output), header.clone(), args.resume)?;
+        if let (Some(_), Some(part)) = (args.shard, output.and_then(OutputPath::target))
+            && let Err(error) = expect_no_other_part(part, &header)
+        {
+            if file.journal.n_blocks() == 0 {
+                JournalFile::remove(file.path);
+            }
+            return Err(error);
+        }
         let cells = file.journal.next_cell()..file.journal.header().cells.end;
         let n_done = cells.start - file.journal.header().cells.start;
         let bar = progress_bar(n_done + cells.len());

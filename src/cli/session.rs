@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use scdiva::tasks::Progress;
 use scdiva::{DeviceChoice, DeviceInfo, DeviceOptions, Error, ModelFiles, Result, ScDiVa, gpu};
+use std::fs;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,18 @@ impl Session {
             Some(folder) => ModelFiles::from_folder(folder),
             None => Ok(ModelFiles::embedded()),
         }
+    }
+
+    /// The paths of what the model is read from; nothing for the one inside this program.
+    pub(super) fn model_paths(&self) -> Vec<PathBuf> {
+        let Some(folder) = &self.model else {
+            return Vec::new();
+        };
+        let own = ["config.json", "model.safetensors", "vocab.tsv", "orthologs_mouse.tsv.gz"];
+        let heads = fs::read_dir(folder.join("heads")).into_iter().flatten();
+        let heads = heads.filter_map(|head| Some(head.ok()?.path()));
+        let heads = heads.filter(|head| head.extension().is_some_and(|ending| ending == "safetensors"));
+        own.iter().map(|name| folder.join(name)).chain(heads).collect()
     }
 
     /// Opens the model on the device and says which.

@@ -184,6 +184,11 @@ impl<F: Read + Write + Seek> Journal<F> {
         &self.file
     }
 
+    /// Gives the file back.
+    pub fn into_file(self) -> F {
+        self.file
+    }
+
     /// Writes the next block in one piece. `names` are those of its cells.
     ///
     /// # Errors
