@@ -687,6 +687,25 @@ fn results_and_exit_codes_are_the_same_where_nobody_listens() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// As under `| head -1`: who reads has what was wanted.
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_is_closed_is_no_error() {
+    let place = Place::new();
+    let table = place.text("in.csv");
+    // More than a writer keeps, so that not only its end is refused.
+    let rows: String = (0..2_000).map(|cell| format!("cell_{cell},1,2\n")).collect();
+    fs::write(&table, format!("c,GENE0,GENE1\n{rows}")).unwrap();
+    for input in [table, fixture("csr_f32_gzip.h5ad")] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = place.command(&["annotate", &input]).stdout(writer).output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{said}");
+        assert!(!said.contains("error: "), "{said}");
+    }
+}
+
 #[test]
 fn the_demo_runs_without_any_file() {
     let ran = run(&["annotate", "--demo", "--device", "cpu"]);

@@ -86,7 +86,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::NothingAnnotated) => ExitCode::from(1),
         // The reader of a pipe went away, as `head` does: it has what it wanted.
-        Err(scdiva::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(scdiva::Error::Io { file, source }) if file == "stdout" && source.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(_) if interrupt::requested() => {
             say!("cancelled");
             ExitCode::from(interrupt::EXIT_CODE)

@@ -42,7 +42,8 @@ impl<W: Write> CsvTable<W> {
             }
             None => {
                 self.out
-                    .write_record(std::iter::once("cell").chain(names.iter().map(String::as_str)))?;
+                    .write_record(std::iter::once("cell").chain(names.iter().map(String::as_str)))
+                    .map_err(plain)?;
                 self.names = Some(names);
                 Ok(())
             }
@@ -55,19 +56,20 @@ impl<W: Write> TableWriter for CsvTable<W> {
         check_lengths(cells, columns)?;
         self.write_header(columns)?;
         for (row, cell) in cells.iter().enumerate() {
-            self.out.write_field(cell)?;
+            self.out.write_field(cell).map_err(plain)?;
             for ResultColumn { name, values } in columns {
-                match values {
+                let written = match values {
                     ResultValues::Categories { codes, names } => {
                         let text = codes[row].map(|code| category(name, code, names)).transpose()?;
-                        self.out.write_field(text.unwrap_or_default())?;
+                        self.out.write_field(text.unwrap_or_default())
                     }
-                    ResultValues::Numbers(numbers) if numbers[row].is_nan() => self.out.write_field("")?,
-                    ResultValues::Numbers(numbers) => self.out.write_field(shortest(numbers[row]))?,
-                    ResultValues::Truths(truths) => self.out.write_field(if truths[row] { "true" } else { "false" })?,
-                }
+                    ResultValues::Numbers(numbers) if numbers[row].is_nan() => self.out.write_field(""),
+                    ResultValues::Numbers(numbers) => self.out.write_field(shortest(numbers[row])),
+                    ResultValues::Truths(truths) => self.out.write_field(if truths[row] { "true" } else { "false" }),
+                };
+                written.map_err(plain)?;
             }
-            self.out.write_record(None::<&[u8]>)?;
+            self.out.write_record(None::<&[u8]>).map_err(plain)?;
         }
         Ok(())
     }
@@ -78,6 +80,14 @@ impl<W: Write> TableWriter for CsvTable<W> {
             self.write_header(&[])?;
         }
         self.out.into_inner().map_err(csv::IntoInnerError::into_error)?.flush()
+    }
+}
+
+/// What the system said: the plain conversion hides its kind, by which a closed pipe is known.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
     }
 }
 
@@ -113,7 +123,8 @@ impl<W: Write> AnnotationWriter<W> {
     /// What `out` says.
     pub fn new(out: W) -> io::Result<Self> {
         let mut out = csv::Writer::from_writer(out);
-        out.write_record(["cell", "label", "probability", "second_label", "second_probability"])?;
+        out.write_record(["cell", "label", "probability", "second_label", "second_probability"])
+            .map_err(plain)?;
         Ok(Self { out })
     }
 
@@ -125,7 +136,8 @@ impl<W: Write> AnnotationWriter<W> {
         let text = |label: Option<(&str, f32)>| label.map_or_else(String::new, |(_, probability)| probability.to_string());
         let (first_name, second_name) = (best.map_or("", |label| label.0), second.map_or("", |label| label.0));
         self.out
-            .write_record([cell, first_name, &text(best), second_name, &text(second)])?;
+            .write_record([cell, first_name, &text(best), second_name, &text(second)])
+            .map_err(plain)?;
         Ok(())
     }
 
@@ -159,7 +171,8 @@ impl<W: Write> EmbeddingWriter<W> {
     /// What `out` says.
     pub fn new(out: W, n_cols: usize) -> io::Result<Self> {
         let mut out = csv::Writer::from_writer(out);
-        out.write_record(std::iter::once("cell".to_owned()).chain((0..n_cols).map(|i| format!("e{i}"))))?;
+        out.write_record(std::iter::once("cell".to_owned()).chain((0..n_cols).map(|i| format!("e{i}"))))
+            .map_err(plain)?;
         Ok(Self { out, n_cols })
     }
 
@@ -172,11 +185,11 @@ impl<W: Write> EmbeddingWriter<W> {
             let problem = format!("a row of {} numbers; wanted {}", embedding.len(), self.n_cols);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        self.out.write_field(cell)?;
+        self.out.write_field(cell).map_err(plain)?;
         for value in embedding {
-            self.out.write_field(value.to_string())?;
+            self.out.write_field(value.to_string()).map_err(plain)?;
         }
-        self.out.write_record(None::<&[u8]>)?;
+        self.out.write_record(None::<&[u8]>).map_err(plain)?;
         Ok(())
     }
 
