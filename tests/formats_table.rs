@@ -61,7 +61,7 @@ const BY_GENE: Case = Case {
     ..BY_CELL
 };
 
-const SAME: [Case; 33] = [
+const SAME: [Case; 35] = [
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3\na,1.5,0,20,0\nb,0,0,3,4\n",
         ..BY_CELL
@@ -118,6 +118,17 @@ const SAME: [Case; 33] = [
     },
     Case {
         text: "c,GENE0,GENE1,GENE2,GENE3,\na,1.5,0,20,0,\nb,0,0,3,4,\n",
+        ..BY_CELL
+    },
+    // Sums, spike-ins and antibodies among the genes.
+    Case {
+        text: "gene\ta\tb\nGENE0\t1.5\t0\n__no_feature\t900\t0\nGENE1\t0\t0\nGENE2\t20\t3\nGENE3\t0\t4\nTotal\t21.5\t7\nERCC-00002\t7\t7\nN_unmapped\t1\t1\n",
+        notes: &["left out, being no genes by their names: 4 (__no_feature, Total, ERCC-00002, …)"],
+        ..BY_GENE
+    },
+    Case {
+        text: "c,GENE0,CD3:UCHT1|CD3E|AHS0231|pAbO,GENE1,CD4_TotalSeqB,GENE2,GENE3\na,1.5,7,0,8,20,0\nb,0,7,0,8,3,4\n",
+        notes: &["left out, being no genes by their names: 2 (CD3:UCHT1|CD3E|AHS0231|pAbO, CD4_TotalSeqB)"],
         ..BY_CELL
     },
     // A delimiter at the end of the rows alone, whatever names the first column.
@@ -379,6 +390,14 @@ fn a_table_that_may_mean_two_things_is_refused_with_the_place() {
         (
             "OTHER,0,2,0\nGENE1,3,4,5\n",
             "line 1, column 1: the cells are called by numbers, two of them 0; wanted a line of cell names before the counts",
+        ),
+        (
+            "cell,gene,count\na,GENE0,1\na,GENE1,3\nb,GENE0,2\n",
+            "line 1: a line for each gene of each cell; wanted a table of cells × genes, or of genes × cells",
+        ),
+        (
+            "gene\tcell\tUMIs\nGENE0\ta\t1\n",
+            "line 1: a line for each gene of each cell; wanted a table of cells × genes, or of genes × cells",
         ),
         // A header one shorter is R's, but only when it does not name the column of names.
         (

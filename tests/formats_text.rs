@@ -111,6 +111,18 @@ fn kinds_of_features_are_read_in_any_case() {
     assert_counts(open(files).unwrap().as_ref());
 }
 
+/// As editors mark a text that is UTF-8.
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_name() {
+    let mut files = triplet(false, false);
+    for (_, bytes) in &mut files {
+        bytes.splice(0..0, *b"\xef\xbb\xbf");
+    }
+    let matrix = open(files).unwrap();
+    assert_eq!(matrix.cell_names(0..1).unwrap(), ["CELL0-1"]);
+    assert_counts(matrix.as_ref());
+}
+
 #[test]
 fn a_folder_and_one_file_of_it_open_the_triplet() {
     let folder = tempfile::tempdir().unwrap();

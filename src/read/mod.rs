@@ -14,6 +14,7 @@ mod hdf5;
 mod inflate;
 mod loom;
 mod mtx;
+mod no_genes;
 mod numbers;
 mod sparse;
 mod table;
@@ -179,7 +180,8 @@ pub fn open(files: &Files, options: &OpenOptions, vocabulary: Option<&Vocabulary
         let opened = opened.map(|(name, sample)| Ok((name.clone(), open(sample, options, vocabulary)?)));
         return Ok(Box::new(Samples::join(&files.name, opened.collect::<Result<_>>()?)?));
     }
-    without_empty_droplets(open_all(files, options, vocabulary)?, options.min_counts)
+    let genes = no_genes::without_no_genes(open_all(files, options, vocabulary)?);
+    without_empty_droplets(genes, options.min_counts)
 }
 
 /// With every barcode.

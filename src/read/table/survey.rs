@@ -171,6 +171,20 @@ fn is_no_gene(name: &str) -> bool {
         || plain.ends_with("score")
 }
 
+/// Whether these head a table with a line for each gene of each cell: one names cells, one names genes, and one is left for numbers.
+fn is_long(headings: &[String]) -> bool {
+    let names_one_of = |words: &[&str]| {
+        let mut named = headings.iter().filter(|heading| {
+            let plain = plain(heading);
+            words.contains(&plain.trim_end_matches('s'))
+        });
+        named.next().is_some() && named.next().is_none()
+    };
+    names_one_of(&["cell", "cellbarcode", "cellid", "cellname", "barcode"])
+        && names_one_of(&["gene", "geneid", "genename", "genesymbol", "symbol", "feature"])
+        && names_one_of(&["count", "umi", "umicount", "ncount", "numi", "value", "expression", "n"])
+}
+
 /// In lower case, without what is no letter or digit.
 fn plain(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
@@ -224,6 +238,10 @@ impl Survey {
     pub(super) fn read(text: &Text, vocabulary: Option<&Vocabulary>) -> Result<Self> {
         let mut fields = Fields::new(text, text.start, false);
         let header = Header::read(text, &mut fields, vocabulary)?;
+        if header.n_fields == 3 && is_long(&header.names(text, 0..3)?) {
+            let problem = "a line for each gene of each cell; wanted a table of cells × genes, or of genes × cells";
+            return Err(Error::file(&text.name, "line 1", problem));
+        }
         let mut survey = Self {
             shift: 0,
             ends: 0,
