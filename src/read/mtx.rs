@@ -100,7 +100,10 @@ impl<'a> Lines<'a> {
         self.number += 1;
         let line = &self.buffer[start..start + len];
         // What says that a text is UTF-8 is no part of its first name.
-        let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.number == 1).unwrap_or(line);
+        let line = line
+            .strip_prefix(b"\xef\xbb\xbf")
+            .filter(|_| self.number == 1)
+            .unwrap_or(line);
         Ok(Some(line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
