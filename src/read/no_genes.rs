@@ -6,7 +6,7 @@ use crate::cells::{CellColumn, CellEmbedding, CellMatrix, GeneColumn, SparseRows
 use crate::error::Result;
 use std::ops::Range;
 
-/// What HTSeq and STAR count beside genes, and what people add.
+/// What `HTSeq` and STAR count beside genes, and what people add.
 const SUMS: [&str; 10] = [
     "__no_feature",
     "__ambiguous",
