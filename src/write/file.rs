@@ -35,7 +35,8 @@ impl NewFile {
         Self::beside(to).map_err(|source| failed(to, source))
     }
 
-    /// A copy of a file that will stand at `to`, with the usual permissions of a new file, or those of what stands there.
+    /// A copy of a file that will stand at `to`, with the usual permissions of a new file, but open to no one to whom `from` is closed; or with
+    /// those of what stands there.
     ///
     /// # Errors
     /// [`Error::Io`] when `from` cannot be read, or nothing can be written at `to`.
@@ -101,7 +102,7 @@ impl NewFile {
                 keep_owner(file, metadata);
                 file.set_permissions(metadata.permissions())?;
             }
-            _ => usual_permissions(file, &to)?,
+            of => usual_permissions(file, &to, of.as_ref().map(|of| &of.metadata))?,
         }
         temporary.persist(&to).map_err(|error| error.error)?;
         sync_folder(&to)
@@ -155,9 +156,10 @@ fn keep_owner(file: &File, metadata: &Metadata) {
 #[cfg(not(unix))]
 fn keep_owner(_: &File, _: &Metadata) {}
 
-/// A temporary file is private; what it becomes is not: as the file that stands there, or as the system makes new ones.
+/// A temporary file is private; what it becomes is not: as the file that stands there, or as the system makes new ones, but open to no one to
+/// whom what it is a copy `of` is closed.
 #[cfg(unix)]
-fn usual_permissions(file: &File, to: &Path) -> io::Result<()> {
+fn usual_permissions(file: &File, to: &Path, of: Option<&Metadata>) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let permissions = match to.metadata() {
         Ok(metadata) => metadata.permissions(),
@@ -167,14 +169,19 @@ fn usual_permissions(file: &File, to: &Path) -> io::Result<()> {
                 .permissions(std::fs::Permissions::from_mode(0o666))
                 .tempfile_in(folder(to))
                 .map_err(without_path)?;
-            probe.as_file().metadata()?.permissions()
+            let mut usual = probe.as_file().metadata()?.permissions();
+            if let Some(of) = of {
+                // Its owner may write it, whatever it is a copy of.
+                usual.set_mode(usual.mode() & (of.permissions().mode() | 0o600));
+            }
+            usual
         }
     };
     file.set_permissions(permissions)
 }
 
 #[cfg(not(unix))]
-fn usual_permissions(_: &File, _: &Path) -> io::Result<()> {
+fn usual_permissions(_: &File, _: &Path, _: Option<&Metadata>) -> io::Result<()> {
     Ok(())
 }
 
