@@ -105,8 +105,8 @@ test("a model of one's own is kept, checked when it is loaded, and removed", asy
   await page.click("#model-short");
   await page.setInputFiles("#model-folder", mine);
   await page.waitForFunction(() => /mymodel is stored/.test(document.querySelector("#model-status").textContent), null, WAIT);
+  await page.waitForURL(/model=mymodel/, WAIT);
   await modelReady(page);
-  assert.match(page.url(), /model=mymodel/);
   assert.match(await page.textContent("#models"), /mymodel.*SHA-256 of the weights [0-9a-f]{12}/);
   await picture(page, "models");
   await page.reload();

@@ -1,6 +1,6 @@
 // Which device computes, why, and what would make it faster.
 
-import { type DeviceChoice, ScDiVa, type ScDiVaError } from "scdiva";
+import { type DeviceChoice, ScDiVa, type ScDiVaError, type Support } from "scdiva";
 import { size } from "./format";
 import { openModel } from "./modelstore";
 import { page } from "./page";
@@ -30,6 +30,8 @@ export async function loadModel(device: DeviceChoice, name: string | null, befor
   page.deviceName.textContent = "Getting the model ready …";
   page.deviceShort.textContent = "Getting the model …";
   page.deviceHint.hidden = true;
+  // Asked while the model comes, so that it waits for nothing.
+  const offered = device === "cpu" ? undefined : ScDiVa.supported();
   try {
     const scdiva = await ScDiVa.load({
       device,
@@ -40,14 +42,15 @@ export async function loadModel(device: DeviceChoice, name: string | null, befor
         page.deviceName.textContent = `Getting the model: ${size(receivedBytes)}${of}`;
       },
     });
-    if (load === nLoads) await describe(scdiva, device);
+    const support = await offered;
+    if (load === nLoads) describe(scdiva, device, support);
     return scdiva;
   } catch (error) {
     const problem = device === "gpu" ? "The graphics card cannot be used" : "The model could not be loaded";
-    const old = await before?.catch(() => undefined);
+    const [old, support] = await Promise.all([before?.catch(() => undefined), offered]);
     if (load !== nLoads) throw error;
     if (old) {
-      await describe(old, chosenDevice());
+      describe(old, chosenDevice(), support);
       hint(`${problem}, so that all stays as it was.`, (error as ScDiVaError).message, device === "gpu" ? WHAT_TO_DO : "");
       throw error;
     }
@@ -58,7 +61,7 @@ export async function loadModel(device: DeviceChoice, name: string | null, befor
   }
 }
 
-async function describe(scdiva: ScDiVa, choice: DeviceChoice): Promise<void> {
+function describe(scdiva: ScDiVa, choice: DeviceChoice, support: Support | undefined): void {
   const { device, version } = scdiva.info;
   const what = device.kind === "cpu" ? "Processor" : device.gpu?.software ? "Software WebGPU adapter" : "Graphics card";
   page.deviceName.textContent = `${what}: ${device.name}`;
@@ -67,8 +70,8 @@ async function describe(scdiva: ScDiVa, choice: DeviceChoice): Promise<void> {
   if (device.kind === "gpu" && device.gpu?.software) {
     hint("This WebGPU adapter computes on the processor, and slower than the processor’s own path does.", "Choose “processor” or “best available”.");
   }
-  if (device.kind === "gpu" || choice === "cpu") return;
-  const { webgpu, software } = await ScDiVa.supported();
+  if (device.kind === "gpu" || choice === "cpu" || !support) return;
+  const { webgpu, software } = support;
   if (!webgpu) hint("This browser offers no WebGPU, so the processor computes. Results are the same; it takes longer.", WHAT_TO_DO);
   else if (software) hint("WebGPU is here in software only, so the processor computes. Results are the same; it takes longer.", WHAT_TO_DO);
   else hint("The graphics card could not be used, so the processor computes. Results are the same; it takes longer.", device.reason ?? "");
